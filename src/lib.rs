@@ -1,0 +1,22 @@
+//! veneer: one connection string for many tenants on many shards.
+//!
+//! The house, top floor first. A module may use only modules listed *below* it;
+//! `tests/tidy.rs` holds that law. A query's way: [`server`] accepts, [`client`] and [`auth`]
+//! settle who it is, [`session`] loops, [`sql`] says what the statement says, [`router`] says
+//! where it goes and why, [`pool`] lends a [`backend`], and the relay passes the answer back.
+
+pub mod cli;
+pub mod demo;
+pub mod server;
+pub mod config;
+pub mod migrate;
+pub mod session;
+pub mod pool;
+pub mod backend;
+pub mod client;
+pub mod auth;
+pub mod router;
+pub mod directory;
+pub mod sql;
+pub mod protocol;
+pub mod tenant;

@@ -1,0 +1,2 @@
+//! The `veneer` program.
+fn main() {}

@@ -1,0 +1,170 @@
+//! What a statement says: the only door to the SQL parser.
+//!
+//! Nothing here knows of tenants, shards or sessions. A [`Statement`] is a list of facts;
+//! the router and the session draw conclusions from them.
+
+pub mod path;
+
+use std::sync::Arc;
+
+/// What one text of SQL says: its statements, in order. An empty text has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text {
+    pub statements: Vec<Statement>,
+}
+
+/// The facts about one statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    pub access: Access,
+    /// Every schema that it names, each (schema, kind) once.
+    pub names: Vec<Name>,
+    /// It names a relation (or a DDL target) without a qualifier, so the path decides.
+    /// Catalogue relations (`pg_class`, …), CTE names and aliases do not count.
+    pub unqualified: bool,
+    /// It reads relations or functions of `pg_catalog` / `information_schema`, and no others.
+    pub catalogue: bool,
+    pub act: Act,
+    /// `set_config` calls in it, in order. (`SET` itself is an [`Act`].)
+    pub set_configs: Vec<Change>,
+    pub leaves: Leaves,
+}
+
+/// How a statement touches data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    /// Nothing that belongs to anyone, and harmless to run twice or on any shard:
+    /// `SELECT 1`, `SHOW x`, `SELECT version()`; also SET, BEGIN and the like.
+    Nothing,
+    /// A plain read.
+    Read,
+    /// Writes rows, locks rows, or runs code that may (unknown functions, CALL, DO).
+    Write,
+    /// Changes what a schema holds: CREATE TABLE, ALTER, GRANT … ON acme.t, COMMENT, …
+    Define,
+    /// CREATE, RENAME or DROP SCHEMA: a tenant's life.
+    Lifecycle,
+    /// Changes what all shards share: CREATE ROLE, CREATE EXTENSION, ALTER SYSTEM, CREATE
+    /// DATABASE, `ALTER ROLE … SET`, … The text is the command's name, for the refusal.
+    Shared(&'static str),
+}
+
+/// A schema that a statement names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// Folded, unquoted and cut as PostgreSQL does.
+    pub schema: String,
+    pub kind: NameKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NameKind {
+    /// Qualifies a relation (table, view, sequence, index): `acme.t`.
+    Relation,
+    /// Qualifies something else (function, type, operator, collation …), or stands as a schema
+    /// itself (`GRANT … ON SCHEMA acme`, `ALTER TABLE … SET SCHEMA acme`).
+    Other,
+    /// May be a schema, may be something else (`'acme.t'` in a literal, `acme.t.c` in an
+    /// expression, `nspname = 'acme'`): counts only if it is a tenant.
+    Perhaps,
+}
+
+/// What a statement does to the session, beyond its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    None,
+    /// BEGIN, START TRANSACTION; `strict` when it asks for REPEATABLE READ or SERIALIZABLE.
+    Begin { strict: bool },
+    /// COMMIT, END; `chain`: AND CHAIN.
+    Commit { chain: bool },
+    /// ROLLBACK, ABORT (not TO).
+    Rollback { chain: bool },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+    /// PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED.
+    TwoPhase,
+    /// SET TRANSACTION …, for this transaction only.
+    SetTransaction { strict: bool },
+    /// SET, SET LOCAL, RESET x, SET x TO DEFAULT.
+    Set(Change),
+    ResetAll,
+    DiscardAll,
+    /// SQL-level PREPARE name AS …
+    Prepare(String),
+    /// SQL-level EXECUTE name.
+    Execute(String),
+    /// DEALLOCATE name, or all.
+    Deallocate(Option<String>),
+    Show(String),
+    /// COPY … FROM STDIN / TO STDOUT: the wire changes its mode.
+    Copy,
+}
+
+/// One change of a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Lower case. `SET SCHEMA` is `search_path`, `SET TIME ZONE` is `timezone`, `SET NAMES` is
+    /// `client_encoding`.
+    pub setting: String,
+    pub value: Value,
+    /// Ends with the transaction (SET LOCAL, `set_config(…, true)`).
+    pub local: bool,
+}
+
+/// The new value of a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Back to the start-up value.
+    Default,
+    /// As PostgreSQL's `set_config` takes it: for `search_path` a list in PostgreSQL's own
+    /// spelling (`tenant1, public`; `"My Tenant", public`; `""`).
+    Text(String),
+    /// Cannot be said as one text; this statement, verbatim, sets it.
+    Statement(String),
+    /// A bound parameter, counted from 1.
+    Parameter(u16),
+    /// Computed by an expression: only the shard knows.
+    Unknown,
+}
+
+/// What a statement may leave in its backend after its transaction has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Leaves {
+    Nothing,
+    /// It runs code that we cannot see (functions we do not know, CALL, DO): a setting may have
+    /// changed.
+    Unknown,
+    /// State that only this backend has; the session must keep it.
+    State(Keep),
+}
+
+/// Why a session must keep a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Keep {
+    Listen,
+    TempTable,
+    AdvisoryLock,
+    HoldCursor,
+    Prepared,
+    Library,
+    Seed,
+}
+
+/// Why a text cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error("the text has {bytes} bytes, and at most {bytes_max} are parsed")]
+    Long { bytes: usize, bytes_max: usize },
+    /// Comments, operators or nesting beyond a limit.
+    #[error("the statement is too complex: {0}")]
+    Complex(String),
+    #[error("invalid byte sequence for encoding \"UTF8\"")]
+    NotUtf8,
+    /// PostgreSQL's parser refuses it; its own words.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+/// A text that has been read, shared by all who send it.
+pub type Read = Result<Arc<Text>, ReadError>;
