@@ -74,18 +74,26 @@ pub enum NameKind {
 pub enum Act {
     None,
     /// BEGIN, START TRANSACTION; `strict` when it asks for REPEATABLE READ or SERIALIZABLE.
-    Begin { strict: bool },
+    Begin {
+        strict: bool,
+    },
     /// COMMIT, END; `chain`: AND CHAIN.
-    Commit { chain: bool },
+    Commit {
+        chain: bool,
+    },
     /// ROLLBACK, ABORT (not TO).
-    Rollback { chain: bool },
+    Rollback {
+        chain: bool,
+    },
     Savepoint(String),
     Release(String),
     RollbackTo(String),
     /// PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED.
     TwoPhase,
     /// SET TRANSACTION …, for this transaction only.
-    SetTransaction { strict: bool },
+    SetTransaction {
+        strict: bool,
+    },
     /// SET, SET LOCAL, RESET x, SET x TO DEFAULT.
     Set(Change),
     ResetAll,

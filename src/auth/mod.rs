@@ -1,0 +1,1 @@
+//! Who may connect, by what proof.

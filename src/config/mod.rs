@@ -1,0 +1,1 @@
+//! Files and environment become checked settings.

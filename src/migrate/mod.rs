@@ -1,0 +1,1 @@
+//! SQL files into schemas, once each.

@@ -1,0 +1,1 @@
+//! Statement, session facts and directory become a plan. Pure: no socket, clock or lock.
