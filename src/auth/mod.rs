@@ -1,1 +1,4 @@
 //! Who may connect, by what proof.
+
+pub mod scram;
+pub mod users;

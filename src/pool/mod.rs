@@ -1,1 +1,207 @@
-//! Backends on loan.
+//! Backends on loan: bounded for each (shard, role), first come first served.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bb8::{ManageConnection, PooledConnection, QueueStrategy};
+use dashmap::DashMap;
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::auth::users::BackendLogin;
+use crate::backend::{Backend, ConnectError};
+use crate::directory::{Address, Shard};
+use crate::tenant::{RoleName, ShardName};
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Backends of one role on one shard, at most.
+    pub size_max: usize,
+    /// How long a request waits in line before it is refused.
+    pub wait_max: Duration,
+    /// How long a new backend may take to connect and log in.
+    pub connect_max: Duration,
+    /// A backend that nobody used for so long is closed.
+    pub idle_max: Duration,
+    /// A backend that has lived so long is closed when it comes home.
+    pub life_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            size_max: 20,
+            wait_max: Duration::from_secs(10),
+            connect_max: Duration::from_secs(5),
+            idle_max: Duration::from_secs(600),
+            life_max: Duration::from_secs(3600),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error("no free connection to shard \"{shard}\" within {waited_ms} ms")]
+    Exhausted { shard: ShardName, waited_ms: u128 },
+    #[error("cannot reach shard \"{shard}\"")]
+    Unreachable { shard: ShardName, source: ConnectError },
+}
+
+/// Where a backend belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    address: Address,
+    role: RoleName,
+}
+
+/// Every pool, made when it is first asked.
+#[derive(Debug)]
+pub struct Pools {
+    settings: Settings,
+    pools: DashMap<Key, Arc<Pool>, foldhash::fast::RandomState>,
+}
+
+/// The backends of one role on one shard.
+#[derive(Debug)]
+pub struct Pool {
+    shard: ShardName,
+    wait_max: Duration,
+    /// bb8 serves its waiters in no order; this line does.
+    seats: Arc<Semaphore>,
+    slots: bb8::Pool<Manager>,
+}
+
+impl Pools {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, pools: DashMap::default() }
+    }
+
+    pub fn pool(&self, shard: &Shard, login: &BackendLogin) -> Arc<Pool> {
+        let key = Key { address: shard.address.clone(), role: login.role.clone() };
+        if let Some(pool) = self.pools.get(&key) {
+            return pool.clone();
+        }
+        let make = || Arc::new(Pool::new(shard, login, &self.settings));
+        self.pools.entry(key).or_insert_with(make).clone()
+    }
+}
+
+impl Pool {
+    fn new(shard: &Shard, login: &BackendLogin, settings: &Settings) -> Self {
+        let manager = Manager {
+            address: shard.address.clone(),
+            login: login.clone(),
+            connect_max: settings.connect_max,
+        };
+        let size = u32::try_from(settings.size_max).unwrap_or(u32::MAX);
+        let slots = bb8::Pool::builder()
+            .max_size(size)
+            .connection_timeout(settings.connect_max + Duration::from_secs(1))
+            .idle_timeout(settings.idle_max)
+            .max_lifetime(settings.life_max)
+            .queue_strategy(QueueStrategy::Lifo)
+            .test_on_check_out(true)
+            .build_unchecked(manager);
+        Self {
+            shard: shard.name.clone(),
+            wait_max: settings.wait_max,
+            seats: Arc::new(Semaphore::new(settings.size_max)),
+            slots,
+        }
+    }
+
+    /// Waits in line for a backend.
+    pub async fn lease(&self) -> Result<Lease, PoolError> {
+        let since = Instant::now();
+        let exhausted = || PoolError::Exhausted {
+            shard: self.shard.clone(),
+            waited_ms: since.elapsed().as_millis(),
+        };
+        let seat = match timeout(self.wait_max, self.seats.clone().acquire_owned()).await {
+            Ok(seat) => seat.expect("the line is never closed"),
+            Err(_elapsed) => return Err(exhausted()),
+        };
+        let mut slot = self.slots.get_owned().await.map_err(|_| exhausted())?;
+        match &mut *slot {
+            Slot::Live { clean, .. } => *clean = false,
+            Slot::Dead(source) => {
+                let source = source.take().expect("a dead slot is lent once");
+                return Err(PoolError::Unreachable { shard: self.shard.clone(), source });
+            }
+        }
+        Ok(Lease { slot, _seat: seat })
+    }
+}
+
+/// A backend on loan. Dropping it closes the backend; only [`Lease::give_back`] sends it home.
+#[derive(Debug)]
+pub struct Lease {
+    slot: PooledConnection<'static, Manager>,
+    /// Frees the seat for the next in line, after the backend is home.
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    pub fn backend(&mut self) -> &mut Backend {
+        match &mut *self.slot {
+            Slot::Live { backend, .. } => backend,
+            Slot::Dead(_) => unreachable!("a lease is made of a live slot"),
+        }
+    }
+
+    /// Sends the backend home. The caller has proof that its session is idle and owes nothing.
+    pub fn give_back(mut self) {
+        if let Slot::Live { clean, backend } = &mut *self.slot {
+            backend.wire.give_back_buffers();
+            *clean = backend.wire.inbox.is_empty() && backend.wire.outbox.is_empty();
+        }
+    }
+}
+
+/// bb8 tells no caller why a connection could not be made, so a failure is lent like a backend.
+#[derive(Debug)]
+enum Slot {
+    Live { backend: Box<Backend>, clean: bool },
+    Dead(Option<ConnectError>),
+}
+
+#[derive(Debug)]
+struct Manager {
+    address: Address,
+    login: BackendLogin,
+    connect_max: Duration,
+}
+
+/// The backend has ended, or has spoken while nobody asked.
+#[derive(Debug)]
+struct Stale;
+
+impl ManageConnection for Manager {
+    type Connection = Slot;
+    type Error = Stale;
+
+    async fn connect(&self) -> Result<Slot, Stale> {
+        Ok(match Backend::connect(&self.address, &self.login, self.connect_max).await {
+            Ok(backend) => Slot::Live { backend: Box::new(backend), clean: true },
+            Err(error) => Slot::Dead(Some(error)),
+        })
+    }
+
+    async fn is_valid(&self, slot: &mut Slot) -> Result<(), Stale> {
+        match slot {
+            Slot::Live { backend, .. } if backend.is_quiet() => Ok(()),
+            // A connection that failed is handed on once, to whoever waits for it.
+            Slot::Dead(Some(_)) => Ok(()),
+            Slot::Live { .. } | Slot::Dead(None) => Err(Stale),
+        }
+    }
+
+    fn has_broken(&self, slot: &mut Slot) -> bool {
+        match slot {
+            Slot::Live { clean, .. } => !*clean,
+            Slot::Dead(error) => error.is_none(),
+        }
+    }
+}

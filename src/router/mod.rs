@@ -1,1 +1,364 @@
 //! Statement, session facts and directory become a plan. Pure: no socket, clock or lock.
+//!
+//! ```text
+//! text ─▶ for each statement: the path it will see, the homes of all that it names
+//!      ─▶ one shard? ─▶ Plan { shard, reason, firmness }      several? ─▶ Refusal
+//! ```
+
+pub mod refusal;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::auth::users::Tenants;
+use crate::directory::{Residence, Shard, Snapshot};
+use crate::router::refusal::Refusal;
+use crate::sql::{Access, Act, Change, NameKind, Statement, Text, Value, path};
+use crate::tenant::{SchemaName, Standing};
+
+/// The setting that scopes a session to one tenant, unqualified names and all.
+pub const TENANT_SETTING: &str = "veneer.tenant";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What an unqualified relation means while no tenant is selected.
+    pub no_tenant: NoTenant,
+    /// Schemas that are no tenant's and live on home.
+    pub shared_schemas: Vec<SchemaName>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let public = SchemaName::stored("public").expect("a good name");
+        Self { no_tenant: NoTenant::Home, shared_schemas: vec![public] }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoTenant {
+    Home,
+    Refuse,
+}
+
+/// The schemas that unqualified names are looked up in, by name; `"$user"` is already the role's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Path {
+    schemas: Vec<PathSchema>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PathSchema {
+    Named(String),
+    /// `"$user"`: PostgreSQL passes over it when there is no such schema, and so do we.
+    Role(String),
+}
+
+impl Path {
+    /// Reads the text of a `search_path`. A text that PostgreSQL would refuse names nothing.
+    pub fn read(text: &str, role: &str) -> Self {
+        let schemas = path::split(text).unwrap_or_default().into_iter();
+        let named = |schema: String| match schema.as_str() {
+            "$user" => PathSchema::Role(role.to_owned()),
+            _ => PathSchema::Named(schema),
+        };
+        Self { schemas: schemas.map(named).collect() }
+    }
+
+    fn tenant<'a>(&self, directory: &'a Snapshot) -> Option<&'a Residence> {
+        self.schemas.iter().find_map(|schema| match schema {
+            PathSchema::Named(name) | PathSchema::Role(name) => directory.residence(name),
+        })
+    }
+
+    /// The first schema that nobody knows: a misspelt tenant, probably.
+    fn unknown(&self, shared: &[SchemaName]) -> Option<&str> {
+        self.schemas.iter().find_map(|schema| match schema {
+            PathSchema::Named(name) if !is_system(name) && !is_shared(name, shared) => {
+                Some(name.as_str())
+            }
+            PathSchema::Named(_) | PathSchema::Role(_) => None,
+        })
+    }
+}
+
+/// What the router must know of who asks.
+#[derive(Debug)]
+pub struct Asker<'a> {
+    pub settings: &'a Settings,
+    pub user: &'a str,
+    pub tenants: &'a Tenants,
+    /// The role in force on the shards, for `"$user"`.
+    pub role: &'a str,
+    /// `veneer.tenant`, when it is set.
+    pub scope: Option<&'a str>,
+    pub path: &'a Path,
+    /// What RESET makes of the path.
+    pub start_path: &'a Path,
+}
+
+/// What to do with a text, and why.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub shard: Arc<Shard>,
+    pub reason: Reason,
+    pub firmness: Firmness,
+}
+
+/// Whether another shard would have done as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmness {
+    /// Tenantless reads only: a transaction that has run nothing else may still move.
+    Soft,
+    /// Names no home, but is more than a read (a function, FETCH, LISTEN): it stays where the
+    /// transaction is.
+    Loose,
+    Firm,
+}
+
+/// The rule that chose the shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A qualifier, or a literal that names an object.
+    Named(SchemaName),
+    /// `veneer.tenant`.
+    Scope(SchemaName),
+    /// The first tenant of `search_path`.
+    Path(SchemaName),
+    /// A shared schema, which lives on home.
+    Shared(SchemaName),
+    /// Nothing names a tenant.
+    Home,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(tenant) => write!(f, "the statement names \"{tenant}\""),
+            Self::Scope(tenant) => write!(f, "{TENANT_SETTING} is \"{tenant}\""),
+            Self::Path(tenant) => write!(f, "search_path selects \"{tenant}\""),
+            Self::Shared(schema) => write!(f, "shared schema \"{schema}\" lives on home"),
+            Self::Home => f.write_str("nothing names a tenant"),
+        }
+    }
+}
+
+impl Reason {
+    pub fn tenant(&self) -> Option<&SchemaName> {
+        match self {
+            Self::Named(tenant) | Self::Scope(tenant) | Self::Path(tenant) => Some(tenant),
+            Self::Shared(_) | Self::Home => None,
+        }
+    }
+}
+
+/// Decides where a text goes, all of it.
+pub fn route(text: &Text, asker: &Asker<'_>, directory: &Snapshot) -> Result<Plan, Refusal> {
+    let mut draft = Draft { asker, directory, goals: Vec::new() };
+    let mut here = Here { path: asker.path.clone(), scope: asker.scope.map(str::to_owned) };
+    for statement in &text.statements {
+        draft.add(statement, &here)?;
+        here.follow(statement, asker);
+    }
+    draft.decide(text)
+}
+
+/// Where a session's tenantless work goes: its tenant's shard, else home.
+pub fn base<'a>(asker: &Asker<'_>, directory: &'a Snapshot) -> (&'a Arc<Shard>, Reason) {
+    let scoped = asker.scope.and_then(|scope| directory.residence(scope));
+    if let Some(residence) = scoped {
+        return (&residence.shard, Reason::Scope(residence.tenant.clone()));
+    }
+    match asker.path.tenant(directory) {
+        Some(residence) => (&residence.shard, Reason::Path(residence.tenant.clone())),
+        None => (directory.home(), Reason::Home),
+    }
+}
+
+/// The session as it will be when a statement of the text runs.
+struct Here {
+    path: Path,
+    scope: Option<String>,
+}
+
+impl Here {
+    /// A statement may move the path for those that come after it in the same text.
+    fn follow(&mut self, statement: &Statement, asker: &Asker<'_>) {
+        match &statement.act {
+            Act::Set(change) => self.apply(change, asker),
+            Act::ResetAll | Act::DiscardAll => {
+                self.path = asker.start_path.clone();
+                self.scope = None;
+            }
+            _ => {}
+        }
+        statement.set_configs.iter().for_each(|change| self.apply(change, asker));
+    }
+
+    fn apply(&mut self, change: &Change, asker: &Asker<'_>) {
+        match (change.setting.as_str(), &change.value) {
+            ("search_path", Value::Text(text)) => self.path = Path::read(text, asker.role),
+            ("search_path", Value::Default) => self.path = asker.start_path.clone(),
+            (TENANT_SETTING, Value::Text(text)) => self.scope = Some(text.clone()),
+            (TENANT_SETTING, Value::Default) => self.scope = None,
+            _ => {}
+        }
+    }
+}
+
+struct Draft<'a> {
+    asker: &'a Asker<'a>,
+    directory: &'a Snapshot,
+    goals: Vec<(Arc<Shard>, Reason)>,
+}
+
+impl Draft<'_> {
+    fn add(&mut self, statement: &Statement, here: &Here) -> Result<(), Refusal> {
+        match statement.access {
+            Access::Lifecycle => return Err(Refusal::Lifecycle),
+            Access::Shared(command) => return Err(Refusal::SharedByAll(command)),
+            Access::Nothing | Access::Read | Access::Write | Access::Define => {}
+        }
+        if statement.act == Act::TwoPhase {
+            return Err(Refusal::TwoPhase);
+        }
+        for name in &statement.names {
+            self.add_name(&name.schema, name.kind, statement.access)?;
+        }
+        if statement.unqualified {
+            self.add_unqualified(here, statement.access)?;
+        }
+        Ok(())
+    }
+
+    fn add_name(&mut self, schema: &str, kind: NameKind, access: Access) -> Result<(), Refusal> {
+        if let Some(residence) = self.directory.residence(schema) {
+            let reason = Reason::Named(residence.tenant.clone());
+            return self.add_tenant(residence, reason, access);
+        }
+        if let Some(shared) = self.asker.settings.shared_schemas.iter().find(|s| s.as_str() == schema)
+        {
+            // Functions and types of a shared schema (extensions) are on every shard.
+            if kind == NameKind::Relation {
+                self.goals.push((self.directory.home().clone(), Reason::Shared(shared.clone())));
+            }
+            return Ok(());
+        }
+        if kind == NameKind::Perhaps || is_system(schema) {
+            return Ok(());
+        }
+        Err(self.unknown(schema))
+    }
+
+    fn add_unqualified(&mut self, here: &Here, access: Access) -> Result<(), Refusal> {
+        if let Some(scope) = &here.scope {
+            let Some(residence) = self.directory.residence(scope) else {
+                return Err(self.unknown(scope));
+            };
+            let reason = Reason::Scope(residence.tenant.clone());
+            return self.add_tenant(residence, reason, access);
+        }
+        if let Some(residence) = here.path.tenant(self.directory) {
+            let reason = Reason::Path(residence.tenant.clone());
+            return self.add_tenant(residence, reason, access);
+        }
+        // PostgreSQL would pass over the unknown schema and answer from `public`.
+        if let Some(schema) = here.path.unknown(&self.asker.settings.shared_schemas) {
+            return Err(self.unknown(schema));
+        }
+        match self.asker.settings.no_tenant {
+            NoTenant::Home => {
+                self.goals.push((self.directory.home().clone(), Reason::Home));
+                Ok(())
+            }
+            NoTenant::Refuse => Err(Refusal::NoTenant),
+        }
+    }
+
+    fn add_tenant(
+        &mut self,
+        residence: &Residence,
+        reason: Reason,
+        access: Access,
+    ) -> Result<(), Refusal> {
+        let tenant = &residence.tenant;
+        if !self.asker.tenants.may_use(tenant.as_str()) {
+            let user = self.asker.user.to_owned();
+            return Err(Refusal::NotYours { tenant: tenant.clone(), user });
+        }
+        match residence.standing {
+            Standing::Active => {}
+            Standing::ReadOnly if matches!(access, Access::Nothing | Access::Read) => {}
+            Standing::ReadOnly => return Err(Refusal::ReadOnly(tenant.clone())),
+            standing => return Err(Refusal::Unavailable { tenant: tenant.clone(), standing }),
+        }
+        self.goals.push((residence.shard.clone(), reason));
+        Ok(())
+    }
+
+    fn unknown(&self, schema: &str) -> Refusal {
+        let may_use = |tenant: &&SchemaName| self.asker.tenants.may_use(tenant.as_str());
+        let nearest = self.directory.nearest(schema).filter(may_use).cloned();
+        Refusal::UnknownTenant { schema: schema.to_owned(), nearest }
+    }
+
+    fn decide(mut self, text: &Text) -> Result<Plan, Refusal> {
+        let Some((shard, _)) = self.goals.first() else {
+            return self.anywhere(text);
+        };
+        if self.goals.iter().any(|(other, _)| other.name != shard.name) {
+            return Err(Refusal::SeveralShards(places(&self.goals)));
+        }
+        let (shard, reason) = self.goals.swap_remove(0);
+        Ok(Plan { shard, reason, firmness: Firmness::Firm })
+    }
+
+    /// Nothing names a home.
+    fn anywhere(mut self, text: &Text) -> Result<Plan, Refusal> {
+        let harmless = |statement: &&Statement| match statement.access {
+            Access::Nothing => true,
+            Access::Read => statement.catalogue,
+            _ => false,
+        };
+        let harmful = text.statements.iter().find(|statement| !harmless(statement));
+        let (shard, reason) = base(self.asker, self.directory);
+        if let (Some(statement), Some(tenant)) = (harmful, reason.tenant()) {
+            // A function without a qualifier is looked up in the tenant's schema.
+            if let Some(residence) = self.directory.residence(tenant.as_str()) {
+                self.add_tenant(residence, reason.clone(), statement.access)?;
+            }
+        }
+        let firmness = if harmful.is_some() { Firmness::Loose } else { Firmness::Soft };
+        Ok(Plan { shard: shard.clone(), reason, firmness })
+    }
+}
+
+/// Who stands where, each once, for the detail of a refusal.
+fn places(goals: &[(Arc<Shard>, Reason)]) -> Vec<refusal::Place> {
+    let mut places: Vec<refusal::Place> = Vec::new();
+    for (shard, reason) in goals {
+        let what = match reason {
+            Reason::Named(name) | Reason::Scope(name) | Reason::Path(name) => {
+                format!("tenant \"{name}\"")
+            }
+            Reason::Shared(name) => format!("shared schema \"{name}\""),
+            Reason::Home => "what belongs to no tenant".to_owned(),
+        };
+        let place = refusal::Place { what, shard: shard.name.clone() };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+fn is_system(schema: &str) -> bool {
+    schema == "information_schema" || schema.starts_with("pg_")
+}
+
+fn is_shared(schema: &str, shared: &[SchemaName]) -> bool {
+    shared.iter().any(|name| name.as_str() == schema)
+}

@@ -1,0 +1,133 @@
+//! What a session has set, and the texts that make one backend's session like another's.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use postgres_protocol::escape::escape_literal;
+
+/// A setting's value, in a form that a shard can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// For `set_config`.
+    Text(Arc<str>),
+    /// A statement that sets it.
+    Statement(Arc<str>),
+}
+
+/// Settings that differ from the role's own, by lower-case name. Cheap to clone and to compare
+/// with itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettingMap(Arc<BTreeMap<String, Told>>);
+
+impl SettingMap {
+    pub fn new(values: BTreeMap<String, Told>) -> Self {
+        Self(Arc::new(values))
+    }
+
+    pub fn get(&self, setting: &str) -> Option<&Told> {
+        self.0.get(setting)
+    }
+
+    pub fn set(&mut self, setting: &str, told: Option<Told>) {
+        if self.get(setting) == told.as_ref() {
+            return;
+        }
+        let values = Arc::make_mut(&mut self.0);
+        match told {
+            Some(told) => values.insert(setting.to_owned(), told),
+            None => values.remove(setting),
+        };
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Told)> {
+        self.0.iter().map(|(setting, told)| (setting.as_str(), told))
+    }
+
+    /// Statements that turn a session with `told` into one with these settings; `None` when there
+    /// is nothing to do. Without knowledge of the session all of it is reset first.
+    pub fn difference(&self, told: Option<&Self>) -> Option<String> {
+        let Some(told) = told else {
+            let mut sql = String::from("RESET ALL");
+            self.iter().for_each(|(setting, value)| value.write(setting, &mut sql));
+            return Some(sql);
+        };
+        if Arc::ptr_eq(&self.0, &told.0) {
+            return None;
+        }
+        let mut sql = String::new();
+        for (setting, _) in told.iter().filter(|(setting, _)| self.get(setting).is_none()) {
+            write_reset(setting, &mut sql);
+        }
+        for (setting, value) in self.iter().filter(|(setting, value)| told.get(setting) != Some(value))
+        {
+            value.write(setting, &mut sql);
+        }
+        (!sql.is_empty()).then_some(sql)
+    }
+}
+
+impl Told {
+    /// The value as `SHOW` would print it, when that is known.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Statement(_) => None,
+        }
+    }
+
+    fn write(&self, setting: &str, sql: &mut String) {
+        separate(sql);
+        match self {
+            Self::Text(text) => {
+                let (setting, text) = (escape_literal(setting), escape_literal(text));
+                let _ = write!(sql, "SELECT pg_catalog.set_config({setting},{text},false)");
+            }
+            Self::Statement(statement) => sql.push_str(statement),
+        }
+    }
+}
+
+fn write_reset(setting: &str, sql: &mut String) {
+    separate(sql);
+    // `set_config` with NULL resets, and takes any name as a literal.
+    let setting = escape_literal(setting);
+    let _ = write!(sql, "SELECT pg_catalog.set_config({setting},NULL,false)");
+}
+
+fn separate(sql: &mut String) {
+    if !sql.is_empty() {
+        sql.push(';');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(values: &[(&str, &str)]) -> SettingMap {
+        let told = |value: &str| Told::Text(value.into());
+        SettingMap::new(values.iter().map(|(k, v)| ((*k).to_owned(), told(v))).collect())
+    }
+
+    #[track_caller]
+    fn check(from: Option<&[(&str, &str)]>, to: &[(&str, &str)], expected: &str) {
+        let from = from.map(map);
+        assert_eq!(map(to).difference(from.as_ref()).unwrap_or_default(), expected);
+    }
+
+    #[test]
+    fn differences() {
+        check(Some(&[]), &[], "");
+        check(Some(&[("a", "1")]), &[("a", "1")], "");
+        check(Some(&[]), &[("a", "o'x")], "SELECT pg_catalog.set_config('a','o''x',false)");
+        check(Some(&[("a", "1")]), &[], "SELECT pg_catalog.set_config('a',NULL,false)");
+        check(
+            Some(&[("a", "1"), ("b", "1")]),
+            &[("b", "2")],
+            "SELECT pg_catalog.set_config('a',NULL,false);\
+             SELECT pg_catalog.set_config('b','2',false)",
+        );
+        check(None, &[("a", "1")], "RESET ALL;SELECT pg_catalog.set_config('a','1',false)");
+    }
+}

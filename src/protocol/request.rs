@@ -1,0 +1,236 @@
+//! What a client asks: its message tags, and the parts of them that routing needs.
+
+use crate::protocol::cursor::{Cursor, Malformed};
+use crate::protocol::frame::FrameError;
+
+/// The messages that a client may send after its login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestTag {
+    Bind,
+    Close,
+    CopyData,
+    CopyDone,
+    CopyFail,
+    Describe,
+    Execute,
+    Flush,
+    FunctionCall,
+    Parse,
+    /// Only while authenticating.
+    Password,
+    Query,
+    Sync,
+    Terminate,
+}
+
+impl RequestTag {
+    /// Messages to which PostgreSQL gives no more than `PQ_SMALL_MESSAGE_LIMIT`.
+    pub fn is_small(self) -> bool {
+        match self {
+            Self::Close
+            | Self::CopyDone
+            | Self::CopyFail
+            | Self::Describe
+            | Self::Execute
+            | Self::Flush
+            | Self::Sync
+            | Self::Terminate => true,
+            Self::Bind
+            | Self::CopyData
+            | Self::FunctionCall
+            | Self::Parse
+            | Self::Password
+            | Self::Query => false,
+        }
+    }
+}
+
+impl TryFrom<u8> for RequestTag {
+    type Error = FrameError;
+
+    fn try_from(tag: u8) -> Result<Self, FrameError> {
+        Ok(match tag {
+            b'B' => Self::Bind,
+            b'C' => Self::Close,
+            b'D' => Self::Describe,
+            b'E' => Self::Execute,
+            b'F' => Self::FunctionCall,
+            b'H' => Self::Flush,
+            b'P' => Self::Parse,
+            b'Q' => Self::Query,
+            b'S' => Self::Sync,
+            b'X' => Self::Terminate,
+            b'c' => Self::CopyDone,
+            b'd' => Self::CopyData,
+            b'f' => Self::CopyFail,
+            b'p' => Self::Password,
+            other => return Err(FrameError::Tag(other)),
+        })
+    }
+}
+
+/// The text of a Query: all of the body but the NUL that ends it.
+pub fn query(body: &[u8]) -> Result<&[u8], Malformed> {
+    let mut cursor = Cursor::new(body);
+    let sql = cursor.text()?;
+    cursor.end()?;
+    Ok(sql)
+}
+
+/// A Parse message.
+#[derive(Debug, Clone, Copy)]
+pub struct Parse<'a> {
+    pub name: &'a [u8],
+    pub sql: &'a [u8],
+    /// The count and the OIDs, as they came.
+    pub types: &'a [u8],
+}
+
+impl<'a> Parse<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(body);
+        let name = cursor.text()?;
+        let sql = cursor.text()?;
+        let types = cursor.rest();
+        let count = cursor.u16()?;
+        cursor.bytes(usize::from(count) * 4)?;
+        cursor.end()?;
+        Ok(Self { name, sql, types })
+    }
+}
+
+/// The front of a Bind message: enough to know its statement.
+#[derive(Debug, Clone, Copy)]
+pub struct BindNames<'a> {
+    pub portal: &'a [u8],
+    pub statement: &'a [u8],
+    /// What follows the names, as far as it has come.
+    pub rest: &'a [u8],
+}
+
+impl<'a> BindNames<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(body);
+        let portal = cursor.text()?;
+        let statement = cursor.text()?;
+        Ok(Self { portal, statement, rest: cursor.rest() })
+    }
+
+    /// Checks the whole of a Bind that has come whole: PostgreSQL would refuse it, and so do we
+    /// before anything is sent.
+    pub fn check_rest(&self) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(self.rest);
+        let formats = cursor.u16()?;
+        cursor.bytes(usize::from(formats) * 2)?;
+        let parameters = cursor.u16()?;
+        for _ in 0..parameters {
+            // -1 stands for NULL; any other negative length is a mistake.
+            match cursor.i32()? {
+                -1 => {}
+                length => {
+                    cursor.bytes(usize::try_from(length).map_err(|_| Malformed)?)?;
+                }
+            }
+        }
+        let results = cursor.u16()?;
+        cursor.bytes(usize::from(results) * 2)?;
+        cursor.end()
+    }
+
+    /// The value bound to the `number`th parameter (from 1) when it came as text; `None` when it
+    /// is NULL, binary, or not there.
+    pub fn text_parameter(&self, number: u16) -> Option<&'a [u8]> {
+        let mut cursor = Cursor::new(self.rest);
+        let count = usize::from(cursor.u16().ok()?);
+        let formats = cursor.bytes(count * 2).ok()?;
+        let parameters = cursor.u16().ok()?;
+        if number == 0 || parameters < number {
+            return None;
+        }
+        let index = usize::from(number - 1);
+        let format = match count {
+            0 => 0,
+            1 => formats.get(1).copied()?,
+            _ => formats.get(index * 2 + 1).copied()?,
+        };
+        for _ in 0..index {
+            let length = cursor.i32().ok()?;
+            if 0 <= length {
+                cursor.bytes(usize::try_from(length).ok()?).ok()?;
+            }
+        }
+        let length = usize::try_from(cursor.i32().ok()?).ok()?;
+        // A text parameter's binary form is its bytes, so both formats read the same.
+        if 1 < format { None } else { cursor.bytes(length).ok() }
+    }
+}
+
+/// What Describe and Close are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Statement,
+    Portal,
+}
+
+impl Subject {
+    /// Reads the body of a Describe or a Close.
+    pub fn read(body: &[u8]) -> Result<(Self, &[u8]), Malformed> {
+        let mut cursor = Cursor::new(body);
+        let subject = match cursor.byte()? {
+            b'S' => Self::Statement,
+            b'P' => Self::Portal,
+            _ => return Err(Malformed),
+        };
+        let name = cursor.text()?;
+        cursor.end()?;
+        Ok((subject, name))
+    }
+}
+
+/// Reads the body of an Execute: the portal (the row limit stays in the frame).
+pub fn execute(body: &[u8]) -> Result<&[u8], Malformed> {
+    let mut cursor = Cursor::new(body);
+    let portal = cursor.text()?;
+    cursor.i32()?;
+    cursor.end()?;
+    Ok(portal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_ends_at_its_one_nul() {
+        assert_eq!(query(b"SELECT 1\0"), Ok(&b"SELECT 1"[..]));
+        assert_eq!(query(b"SELECT 1"), Err(Malformed));
+        assert_eq!(query(b"SELECT\0 1\0"), Err(Malformed));
+        assert_eq!(query(b""), Err(Malformed));
+    }
+
+    #[test]
+    fn a_bind_is_checked_to_its_last_byte() {
+        let good = b"p\0s\0\0\x01\0\0\0\x02\0\0\0\x03abc\xff\xff\xff\xff\0\0";
+        let bind = BindNames::read(good).expect("names");
+        assert_eq!((bind.portal, bind.statement), (&b"p"[..], &b"s"[..]));
+        assert_eq!(bind.check_rest(), Ok(()));
+        assert_eq!(bind.text_parameter(1), Some(&b"abc"[..]));
+        assert_eq!(bind.text_parameter(2), None);
+        assert_eq!(bind.text_parameter(3), None);
+        for cut in 4..good.len() {
+            let bind = BindNames::read(&good[..cut]).expect("names");
+            assert_eq!(bind.check_rest(), Err(Malformed), "cut at {cut}");
+        }
+        let negative = b"\0\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0";
+        assert_eq!(BindNames::read(negative).expect("names").check_rest(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_parse_counts_its_types() {
+        let good = b"s\0SELECT $1\0\0\x01\0\0\0\x17";
+        assert!(Parse::read(good).is_ok());
+        for cut in 0..good.len() {
+            assert!(Parse::read(&good[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

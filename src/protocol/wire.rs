@@ -1,0 +1,73 @@
+//! A socket with a buffer on either side.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+
+/// One read asks for this much; PostgreSQL itself sends in chunks of 8 KiB.
+pub const READ_BYTES: usize = 8 * 1024;
+
+/// Above this a side that waits to be written is not added to.
+pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// A socket, what has come from it and is not read, and what is to go to it and is not written.
+#[derive(Debug)]
+pub struct Wire<S> {
+    socket: S,
+    pub inbox: BytesMut,
+    pub outbox: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub fn new(socket: S) -> Self {
+        Self { socket, inbox: BytesMut::new(), outbox: BytesMut::new() }
+    }
+
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// Reads once into the inbox; 0 bytes mean that the other side has closed.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.inbox.reserve(READ_BYTES);
+        poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.inbox)
+    }
+
+    /// Writes the outbox until it is empty or the socket is full.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.outbox.has_remaining() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.outbox))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outbox.advance(written);
+        }
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    /// Reads until something has come; an end is an error.
+    pub async fn fill(&mut self) -> io::Result<()> {
+        match poll_fn(|cx| self.poll_fill(cx)).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Gives empty buffers back, so that an idle connection costs little.
+    pub fn give_back_buffers(&mut self) {
+        for buffer in [&mut self.inbox, &mut self.outbox] {
+            if buffer.is_empty() && 0 < buffer.capacity() {
+                *buffer = BytesMut::new();
+            }
+        }
+    }
+}

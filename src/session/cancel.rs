@@ -1,0 +1,94 @@
+//! From a client's cancel key to the backend that works for it now.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use dashmap::DashMap;
+use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
+use tracing::debug;
+
+use crate::backend::Target;
+use crate::protocol::startup::CancelKey;
+
+/// What a session's cancel key leads to.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// Held while a cancel is under way: the backend is not handed on before its end.
+    target: Mutex<Option<Arc<Target>>>,
+    cancelled: AtomicBool,
+}
+
+impl Reach {
+    pub async fn set(&self, target: Option<Arc<Target>>) {
+        *self.target.lock().await = target;
+    }
+
+    /// Whether a cancel was sent since the last time that this was asked.
+    pub fn take_cancelled(&self) -> bool {
+        self.cancelled.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Every session that can be cancelled, by the process number that it was told.
+#[derive(Debug, Default)]
+pub struct Cancels {
+    sessions: DashMap<u32, (u32, Arc<Reach>), foldhash::fast::RandomState>,
+    last: AtomicU32,
+}
+
+/// Takes the session off the list when dropped.
+#[derive(Debug)]
+pub struct Listed {
+    cancels: Arc<Cancels>,
+    pub key: CancelKey,
+    pub reach: Arc<Reach>,
+}
+
+impl Cancels {
+    pub fn list(self: &Arc<Self>) -> Result<Listed, getrandom::Error> {
+        let secret = getrandom::u32()?;
+        let reach = Arc::new(Reach::default());
+        loop {
+            // Positive as a signed number, for clients that print it.
+            let process = self.last.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
+            if process == 0 || self.sessions.contains_key(&process) {
+                continue;
+            }
+            self.sessions.insert(process, (secret, reach.clone()));
+            return Ok(Listed {
+                cancels: self.clone(),
+                key: CancelKey { process, secret },
+                reach,
+            });
+        }
+    }
+
+    /// Stops what the session of this key runs now. A wrong key is met with silence.
+    pub async fn cancel(&self, key: CancelKey) {
+        let Some(reach) = self.find(key) else {
+            debug!("a cancel with a wrong key");
+            return;
+        };
+        let target = reach.target.lock().await;
+        if let Some(target) = target.as_ref() {
+            reach.cancelled.store(true, Ordering::Release);
+            if let Err(error) = target.cancel().await {
+                debug!(%error, "a cancel did not reach its shard");
+            }
+        }
+    }
+
+    fn find(&self, key: CancelKey) -> Option<Arc<Reach>> {
+        let entry = self.sessions.get(&key.process);
+        let secret = entry.as_ref().map_or(!key.secret, |entry| entry.0);
+        let right = bool::from(secret.ct_eq(&key.secret));
+        entry.filter(|_| right).map(|entry| entry.1.clone())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.cancels.sessions.remove(&self.key.process);
+    }
+}

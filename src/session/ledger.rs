@@ -1,0 +1,265 @@
+//! What a backend owes: the replies to come, oldest first, and whom each is for. Pure.
+//!
+//! Everything sent to a backend is entered here, so that of each frame that comes back it is
+//! known whether the client waits for it. The ledger is also the proof that a backend is clean:
+//! an idle one owes nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::backend::prepared::Key;
+use crate::protocol::frame::reply;
+use crate::sql::Text;
+
+/// Whom a reply is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    Client,
+    /// Veneer asked on its own account. A failure still concerns the client.
+    Nobody,
+}
+
+/// What must be undone when a Parse does not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    pub key: Option<Key>,
+    pub client_name: Option<Bytes>,
+}
+
+/// One reply that is to come.
+#[derive(Debug, Clone)]
+pub enum Owed {
+    /// All up to `ReadyForQuery`.
+    Query { to: To, text: Option<Arc<Text>>, done: usize },
+    FunctionCall,
+    Parse { to: To, promise: Promise },
+    Bind { to: To },
+    DescribeStatement,
+    DescribePortal,
+    Execute { to: To, text: Option<Arc<Text>> },
+    Close,
+    Sync { to: To },
+    /// Not a reply: an answer of ours whose turn comes here.
+    Ours(Bytes),
+    /// A request that fails on purpose, so that the shard's transaction fails as the client's
+    /// did; our error stands for the shard's.
+    Poison(Bytes),
+    /// Not a reply: the client has ended its COPY data here.
+    CopyEnd,
+}
+
+/// What to do with a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Drop,
+    Replace(Bytes),
+}
+
+/// What a frame means beyond its bytes.
+#[derive(Debug, Clone)]
+pub enum Event {
+    None,
+    /// The statement of this text, counted from 0, is done.
+    Done(Arc<Text>, usize),
+    /// A request failed; what was sent behind it up to the next Sync is skipped.
+    Failed { ours: bool, broken: Vec<Promise> },
+    Ready,
+    Parameter,
+}
+
+/// A frame that nothing asked for: the backend cannot be trusted any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shard sent a message of type {0:#04x} that nothing asked for")]
+pub struct Unasked(pub u8);
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    owed: VecDeque<Owed>,
+    copying_in: bool,
+}
+
+impl Ledger {
+    pub fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    pub fn push(&mut self, owed: Owed) {
+        match owed {
+            // In COPY mode a backend passes over Sync (`CopyGetData`).
+            Owed::Sync { .. } if self.copying_in => {}
+            Owed::CopyEnd => {
+                self.copying_in = false;
+                // Only a COPY that has not begun yet needs to know where its data end.
+                if !self.owed.is_empty() {
+                    self.owed.push_back(Owed::CopyEnd);
+                }
+            }
+            owed => self.owed.push_back(owed),
+        }
+    }
+
+    /// The next answer of ours, when its turn has come.
+    pub fn ours(&mut self) -> Option<Bytes> {
+        while let Some(Owed::CopyEnd) = self.owed.front() {
+            self.owed.pop_front();
+        }
+        match self.owed.front() {
+            Some(Owed::Ours(_)) => match self.owed.pop_front() {
+                Some(Owed::Ours(bytes)) => Some(bytes),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Enters one frame from the backend.
+    pub fn reply(&mut self, tag: u8) -> Result<(Verdict, Event), Unasked> {
+        match tag {
+            reply::NOTICE | reply::NOTIFICATION => Ok((self.verdict(), Event::None)),
+            reply::PARAMETER_STATUS => Ok((self.verdict(), Event::Parameter)),
+            reply::ERROR => self.error(),
+            reply::READY_FOR_QUERY => self.ready(),
+            _ => self.expected(tag),
+        }
+    }
+
+    /// For what may come at any time.
+    fn verdict(&self) -> Verdict {
+        match self.owed.front() {
+            Some(
+                Owed::Query { to: To::Nobody, .. }
+                | Owed::Parse { to: To::Nobody, .. }
+                | Owed::Bind { to: To::Nobody }
+                | Owed::Execute { to: To::Nobody, .. }
+                | Owed::Sync { to: To::Nobody }
+                | Owed::Poison(_),
+            ) => Verdict::Drop,
+            _ => Verdict::Pass,
+        }
+    }
+
+    fn error(&mut self) -> Result<(Verdict, Event), Unasked> {
+        let (verdict, ours) = match self.owed.front() {
+            None => return Err(Unasked(reply::ERROR)),
+            Some(Owed::Query { to: To::Nobody, .. }) => (Verdict::Drop, true),
+            Some(Owed::Poison(report)) => (Verdict::Replace(report.clone()), false),
+            Some(_) => (Verdict::Pass, false),
+        };
+        self.copying_in = false;
+        Ok((verdict, Event::Failed { ours, broken: self.skip_to_sync() }))
+    }
+
+    /// A failed Query is ended by its own `ReadyForQuery`; of a failed pipeline all is skipped up
+    /// to the Sync.
+    fn skip_to_sync(&mut self) -> Vec<Promise> {
+        let mut broken = Vec::new();
+        while let Some(owed) = self.owed.front_mut() {
+            match owed {
+                Owed::Query { .. } | Owed::FunctionCall | Owed::Sync { .. } => break,
+                Owed::Parse { promise, .. } => broken.push(promise.clone()),
+                _ => {}
+            }
+            self.owed.pop_front();
+        }
+        broken
+    }
+
+    fn ready(&mut self) -> Result<(Verdict, Event), Unasked> {
+        match self.owed.pop_front() {
+            Some(Owed::Query { to, .. } | Owed::Sync { to }) => {
+                let verdict = if to == To::Client { Verdict::Pass } else { Verdict::Drop };
+                Ok((verdict, Event::Ready))
+            }
+            Some(Owed::FunctionCall) => Ok((Verdict::Pass, Event::Ready)),
+            _ => Err(Unasked(reply::READY_FOR_QUERY)),
+        }
+    }
+
+    fn expected(&mut self, tag: u8) -> Result<(Verdict, Event), Unasked> {
+        let front = self.owed.front_mut().ok_or(Unasked(tag))?;
+        let (to, ends) = match (front, tag) {
+            (Owed::Query { to, text, done }, _) if is_query_reply(tag) => {
+                let to = *to;
+                let ended = matches!(tag, reply::COMMAND_COMPLETE | reply::EMPTY_QUERY);
+                let event = match text {
+                    Some(text) if ended => {
+                        *done += 1;
+                        Event::Done(text.clone(), *done - 1)
+                    }
+                    _ => Event::None,
+                };
+                self.copying_in |= tag == reply::COPY_IN;
+                return Ok((if to == To::Client { Verdict::Pass } else { Verdict::Drop }, event));
+            }
+            (Owed::Execute { .. }, _) => return self.execute(tag),
+            (Owed::FunctionCall, reply::FUNCTION_CALL) => (To::Client, false),
+            (Owed::Parse { to, .. }, reply::PARSE_COMPLETE) => (*to, true),
+            (Owed::Bind { to }, reply::BIND_COMPLETE) => (*to, true),
+            (Owed::DescribeStatement, reply::PARAMETER_DESCRIPTION) => (To::Client, false),
+            (
+                Owed::DescribeStatement | Owed::DescribePortal,
+                reply::ROW_DESCRIPTION | reply::NO_DATA,
+            ) => (To::Client, true),
+            (Owed::Close, reply::CLOSE_COMPLETE) => (To::Nobody, true),
+            _ => return Err(Unasked(tag)),
+        };
+        if ends {
+            self.owed.pop_front();
+        }
+        Ok((if to == To::Client { Verdict::Pass } else { Verdict::Drop }, Event::None))
+    }
+
+    fn execute(&mut self, tag: u8) -> Result<(Verdict, Event), Unasked> {
+        let Some(Owed::Execute { to, text }) = self.owed.front_mut() else {
+            return Err(Unasked(tag));
+        };
+        let verdict = if *to == To::Client { Verdict::Pass } else { Verdict::Drop };
+        let event = match tag {
+            reply::DATA_ROW | reply::COPY_DATA | reply::COPY_DONE | reply::COPY_OUT => {
+                return Ok((verdict, Event::None));
+            }
+            reply::COPY_IN => {
+                self.begin_copy_in();
+                return Ok((verdict, Event::None));
+            }
+            reply::COMMAND_COMPLETE | reply::EMPTY_QUERY => match text.take() {
+                Some(text) => Event::Done(text, 0),
+                None => Event::None,
+            },
+            reply::PORTAL_SUSPENDED => Event::None,
+            _ => return Err(Unasked(tag)),
+        };
+        self.owed.pop_front();
+        Ok((verdict, event))
+    }
+
+    /// Syncs that were sent before the client could know of the COPY are data to the backend, and
+    /// it passes over them.
+    fn begin_copy_in(&mut self) {
+        let end = self.owed.iter().position(|owed| matches!(owed, Owed::CopyEnd));
+        self.copying_in = end.is_none();
+        let end = end.unwrap_or(self.owed.len());
+        let mut index = 0;
+        self.owed.retain(|owed| {
+            index += 1;
+            end < index || !matches!(owed, Owed::Sync { .. })
+        });
+    }
+}
+
+fn is_query_reply(tag: u8) -> bool {
+    matches!(
+        tag,
+        reply::COMMAND_COMPLETE
+            | reply::COPY_DATA
+            | reply::COPY_DONE
+            | reply::COPY_IN
+            | reply::COPY_OUT
+            | reply::DATA_ROW
+            | reply::EMPTY_QUERY
+            | reply::ROW_DESCRIPTION
+    )
+}

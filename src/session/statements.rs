@@ -1,0 +1,79 @@
+//! Prepared statements as a client names them, and the texts behind the names.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+
+use crate::sql::Text;
+
+/// A text with its parameter types, as it came in a Parse.
+#[derive(Debug)]
+pub struct Statement {
+    /// Equal for all clients that sent the same text and types.
+    pub number: u64,
+    pub sql: Bytes,
+    /// The count and the OIDs, as they came.
+    pub types: Bytes,
+    pub text: Arc<Text>,
+}
+
+/// Numbers for texts, shared by all sessions, so that a backend prepares each text once.
+#[derive(Debug, Default)]
+pub struct Texts {
+    known: DashMap<Box<[u8]>, Weak<Statement>, foldhash::fast::RandomState>,
+    numbers: AtomicU64,
+    /// How many there were after the last sweep.
+    swept: AtomicUsize,
+}
+
+impl Texts {
+    /// A statement of its own: what is not named is not shared.
+    pub fn unnamed(&self, sql: Bytes, types: Bytes, text: Arc<Text>) -> Arc<Statement> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Statement { number, sql, types, text })
+    }
+
+    pub fn named(&self, sql: &[u8], types: &[u8], text: &Arc<Text>) -> Arc<Statement> {
+        let key: Box<[u8]> = [sql, &[0], types].concat().into();
+        if let Some(known) = self.known.get(&key).and_then(|weak| weak.upgrade()) {
+            return known;
+        }
+        let statement = self.unnamed(
+            Bytes::copy_from_slice(sql),
+            Bytes::copy_from_slice(types),
+            text.clone(),
+        );
+        self.known.insert(key, Arc::downgrade(&statement));
+        self.sweep();
+        statement
+    }
+
+    /// Forgets texts that nobody holds, whenever the map has doubled.
+    fn sweep(&self) {
+        let count = self.known.len();
+        if count < 64.max(self.swept.load(Ordering::Relaxed).saturating_mul(2)) {
+            return;
+        }
+        self.known.retain(|_, weak| 0 < weak.strong_count());
+        self.swept.store(self.known.len(), Ordering::Relaxed);
+    }
+}
+
+/// Where a portal is.
+#[derive(Debug, Clone)]
+pub enum Portal {
+    /// On the backend; the text says what its completion does to the session.
+    Bound(Arc<Text>),
+    /// Answered by us so far: nothing has been sent.
+    Ours(Arc<Statement>),
+}
+
+/// One client's names.
+#[derive(Debug, Default)]
+pub struct Names {
+    pub statements: HashMap<Bytes, Arc<Statement>>,
+    pub portals: HashMap<Bytes, Portal>,
+}

@@ -1,0 +1,296 @@
+//! A backend at work for one client: what it was sent, what it owes, how its transaction stands.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::net::TcpStream;
+
+use crate::backend::login::parameter;
+use crate::backend::{Backend, Target};
+use crate::directory::Shard;
+use crate::pool::Lease;
+use crate::protocol::answer::Status;
+use crate::protocol::ask;
+use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
+use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
+use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
+use crate::sql::{Act, Keep, Leaves, Text};
+
+/// Longer frames are passed on in pieces.
+const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Nobody has a portal of this name, so executing it fails; the shard's log says why.
+const REFUSED_PORTAL: &str = "veneer refused a statement";
+
+/// Whether the transaction may still move to another shard.
+#[derive(Debug)]
+pub enum Bond {
+    /// It has run tenantless reads only, and can be begun again elsewhere.
+    Soft(Prefix),
+    Firm,
+}
+
+/// What began a transaction and can be said again on another shard: BEGIN, SET LOCAL, SAVEPOINT.
+#[derive(Debug, Clone, Default)]
+pub struct Prefix {
+    pub texts: Vec<String>,
+    /// REPEATABLE READ or stricter: its first statement takes the snapshot for good.
+    pub strict: bool,
+}
+
+/// A backend that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("the connection to the shard broke")]
+    Broke(#[source] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Unasked(#[from] Unasked),
+    #[error("the shard sent a malformed message of type {0:#04x}")]
+    Malformed(u8),
+    #[error("the shard refused what the session had set before")]
+    Settings,
+}
+
+/// What a reply means for the session.
+#[derive(Debug)]
+pub enum Happened {
+    Done(Arc<Text>, usize),
+    Failed(Vec<Promise>),
+    Ready(Status),
+}
+
+/// A frame that is longer than what has come of it.
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    bytes_left: usize,
+    pass: bool,
+}
+
+#[derive(Debug)]
+pub struct Work {
+    lease: Lease,
+    pub shard: Arc<Shard>,
+    pub ledger: Ledger,
+    pub status: Status,
+    pub bond: Bond,
+    /// Something of the extended protocol was sent and no Sync yet: an implicit transaction.
+    pub segment_open: bool,
+    /// Settings may change when what is on its way is done, and with them the route.
+    pub unsettled: bool,
+    /// An error has come since the transaction began.
+    pub failed: bool,
+    /// State that only this backend has.
+    pub keep: Option<Keep>,
+    /// Code that we cannot see has run: the backend is reset before anyone else has it.
+    pub suspect: bool,
+    /// RESET has run on the backend, whose own start values are not the client's.
+    pub reset: bool,
+    partial: Option<Partial>,
+}
+
+impl Work {
+    pub fn new(lease: Lease, shard: Arc<Shard>, bond: Bond) -> Self {
+        Self {
+            lease,
+            shard,
+            ledger: Ledger::default(),
+            status: Status::Idle,
+            bond,
+            segment_open: false,
+            unsettled: false,
+            failed: false,
+            keep: None,
+            suspect: false,
+            reset: false,
+            partial: None,
+        }
+    }
+
+    pub fn backend(&mut self) -> &mut Backend {
+        self.lease.backend()
+    }
+
+    pub fn wire(&mut self) -> &mut Wire<TcpStream> {
+        &mut self.lease.backend().wire
+    }
+
+    pub fn target(&mut self) -> Arc<Target> {
+        self.lease.backend().target.clone()
+    }
+
+    pub fn into_lease(self) -> Lease {
+        self.lease
+    }
+
+    /// Nothing is under way: the next request begins something new.
+    pub fn is_between_requests(&self) -> bool {
+        self.ledger.is_empty() && !self.segment_open && self.partial.is_none()
+    }
+
+    /// The proof without which a backend does not go home.
+    pub fn is_clean(&mut self) -> bool {
+        let idle = self.status == Status::Idle && self.is_between_requests();
+        let wire = self.wire();
+        idle && wire.inbox.is_empty() && wire.outbox.is_empty()
+    }
+
+    /// Sends a text of ours, whose answer is for nobody.
+    pub fn ask(&mut self, sql: &str) {
+        // A text with a NUL cannot come from a client's frame or from our own code.
+        if ask::query(sql, &mut self.wire().outbox).is_ok() {
+            self.ledger.push(Owed::Query { to: To::Nobody, text: None, done: 0 });
+        }
+    }
+
+    /// Fails the shard's transaction, and puts our error in the place of the shard's.
+    pub fn poison(&mut self, report: Bytes) {
+        ask::execute(REFUSED_PORTAL, &mut self.wire().outbox);
+        self.ledger.push(Owed::Poison(report));
+        self.segment_open = true;
+    }
+
+    pub fn sync(&mut self, to: To) {
+        ask::sync(&mut self.wire().outbox);
+        self.ledger.push(Owed::Sync { to });
+        self.segment_open = false;
+    }
+
+    /// Takes note of what a text that is about to be sent may do to the session.
+    pub fn foresee(&mut self, text: &Text) {
+        for statement in &text.statements {
+            self.unsettled |= match statement.act {
+                Act::Set(_) | Act::ResetAll | Act::DiscardAll => true,
+                _ => !statement.set_configs.is_empty(),
+            };
+            match statement.leaves {
+                Leaves::Nothing => {}
+                Leaves::Unknown => self.suspect = true,
+                Leaves::State(keep) => self.keep = Some(keep),
+            }
+        }
+    }
+
+    /// Keeps what a soft transaction would have to say again on another shard.
+    pub fn remember(&mut self, text: &Text, sql: impl FnOnce() -> String) {
+        if let Bond::Soft(prefix) = &mut self.bond
+            && text.statements.iter().any(|s| s.act != Act::None || !s.set_configs.is_empty())
+        {
+            prefix.strict |= text.statements.iter().any(|statement| {
+                matches!(
+                    statement.act,
+                    Act::Begin { strict: true } | Act::SetTransaction { strict: true }
+                )
+            });
+            prefix.texts.push(sql());
+        }
+    }
+
+    /// Moves what the shard has sent to the client, as far as it has come and there is room, up to
+    /// the first reply that means something to the session.
+    pub fn relay(&mut self, out: &mut BytesMut) -> Result<Option<Happened>, Fault> {
+        let mut passed = 0;
+        let happened = self.scan(out, &mut passed);
+        pass(&mut self.lease.backend().wire.inbox, out, &mut passed);
+        happened
+    }
+
+    /// `passed` counts the bytes at the front of the inbox that are the client's and not moved yet:
+    /// neighbouring frames travel in one copy.
+    fn scan(
+        &mut self,
+        out: &mut BytesMut,
+        passed: &mut usize,
+    ) -> Result<Option<Happened>, Fault> {
+        let backend = self.lease.backend();
+        loop {
+            while let Some(ours) = self.ledger.ours() {
+                pass(&mut backend.wire.inbox, out, passed);
+                out.extend_from_slice(&ours);
+            }
+            if OUTBOX_BYTES_MAX <= out.len() + *passed {
+                return Ok(None);
+            }
+            let inbox = &mut backend.wire.inbox;
+            if let Some(partial) = &mut self.partial {
+                if inbox.len() == *passed {
+                    return Ok(None);
+                }
+                let bytes = partial.bytes_left.min(inbox.len() - *passed);
+                partial.bytes_left -= bytes;
+                if partial.pass {
+                    *passed += bytes;
+                } else {
+                    inbox.advance(bytes);
+                }
+                if partial.bytes_left == 0 {
+                    self.partial = None;
+                }
+                continue;
+            }
+            let rest = &inbox[*passed..];
+            let Some(header) = Header::peek(rest)? else { return Ok(None) };
+            let frame_bytes = header.frame_bytes();
+            if rest.len() < frame_bytes && frame_bytes <= WHOLE_FRAME_BYTES_MAX {
+                return Ok(None);
+            }
+            let here = frame_bytes.min(rest.len());
+            let status = match header.tag {
+                reply::READY_FOR_QUERY => Some(status(&rest[HEADER_BYTES..here])?),
+                reply::PARAMETER_STATUS => {
+                    let (name, value) = parameter(&rest[HEADER_BYTES..here])
+                        .ok_or(Fault::Malformed(header.tag))?;
+                    backend.parameters.insert(name, value);
+                    None
+                }
+                _ => None,
+            };
+            let (verdict, event) = self.ledger.reply(header.tag)?;
+            let is_pass = verdict == Verdict::Pass;
+            match verdict {
+                Verdict::Pass => *passed += here,
+                Verdict::Drop | Verdict::Replace(_) => {
+                    pass(inbox, out, passed);
+                    inbox.advance(here);
+                }
+            }
+            if let Verdict::Replace(report) = verdict {
+                out.extend_from_slice(&report);
+            }
+            if here < frame_bytes {
+                self.partial = Some(Partial { bytes_left: frame_bytes - here, pass: is_pass });
+            }
+            match event {
+                Event::None | Event::Parameter => {}
+                Event::Done(text, index) => return Ok(Some(Happened::Done(text, index))),
+                Event::Failed { ours: true, .. } => return Err(Fault::Settings),
+                Event::Failed { ours: false, broken } => {
+                    return Ok(Some(Happened::Failed(broken)));
+                }
+                Event::Ready => {
+                    self.status = status.ok_or(Fault::Malformed(header.tag))?;
+                    return Ok(Some(Happened::Ready(self.status)));
+                }
+            }
+        }
+    }
+}
+
+fn status(body: &[u8]) -> Result<Status, Fault> {
+    let malformed = Fault::Malformed(reply::READY_FOR_QUERY);
+    match body {
+        [byte] => Status::from_byte(*byte).ok_or(malformed),
+        _ => Err(malformed),
+    }
+}
+
+/// Moves the first `passed` bytes on.
+fn pass(inbox: &mut BytesMut, out: &mut BytesMut, passed: &mut usize) {
+    if 0 < *passed {
+        out.extend_from_slice(&inbox[..*passed]);
+        inbox.advance(*passed);
+        *passed = 0;
+    }
+}
