@@ -1,7 +1,11 @@
 //! The directory in a YAML file: read with every mistake, written whole or not at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,11 +30,11 @@ impl Default for Settings {
 /// A shard as it is written down.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ShardEntry {
-    pub(super) host: String,
+struct ShardEntry {
+    host: String,
     #[serde(default = "postgres_port")]
-    pub(super) port: u16,
-    pub(super) database: String,
+    port: u16,
+    database: String,
 }
 
 fn postgres_port() -> u16 {
@@ -40,10 +44,10 @@ fn postgres_port() -> u16 {
 /// A tenant as it is written down.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TenantEntry {
-    pub(super) shard: ShardName,
+struct TenantEntry {
+    shard: ShardName,
     #[serde(default, skip_serializing_if = "is_active")]
-    pub(super) standing: Standing,
+    standing: Standing,
 }
 
 fn is_active(standing: &Standing) -> bool {
@@ -186,4 +190,83 @@ fn tell(contradictions: &[Contradiction], root: &Node, mistakes: &mut Mistakes) 
         };
         mistakes.error(place.unwrap_or(root.place), format!("{contradiction}{near}"));
     }
+}
+
+/// The right to write a directory file: one holder at a time, also among processes.
+/// Read, change and write while holding it, or another's change is lost.
+pub struct Pen {
+    file: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// The file as it is written.
+#[derive(Serialize)]
+struct Page<'s> {
+    home: &'s ShardName,
+    shards: BTreeMap<&'s ShardName, ShardEntry>,
+    tenants: BTreeMap<&'s SchemaName, TenantEntry>,
+}
+
+impl Pen {
+    /// Waits for whoever writes now.
+    pub fn take(file: &Path) -> io::Result<Self> {
+        // A link stays a link: what it points at is written.
+        let file = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        // Not the file itself: a rename would take it away from under the lock.
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(beside(&file, "lock"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        Ok(Self { file, _lock: lock })
+    }
+
+    /// Puts the snapshot in place of the file, whole or not at all. Comments are not kept.
+    pub fn write(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let page = Page {
+            home: &snapshot.home().name,
+            shards: snapshot.shards().map(|shard| (&shard.name, shard_entry(shard))).collect(),
+            tenants: snapshot
+                .tenants()
+                .map(|residence| {
+                    let shard = residence.shard.name.clone();
+                    (&residence.tenant, TenantEntry { shard, standing: residence.standing })
+                })
+                .collect(),
+        };
+        let text = serde_yaml::to_string(&page).map_err(io::Error::other)?;
+        let draft = beside(&self.file, "new");
+        let written = self.replace(&draft, &text);
+        if written.is_err() {
+            // Left behind it would only puzzle; the first error is the one to tell.
+            let _ = std::fs::remove_file(&draft);
+        }
+        written
+    }
+
+    fn replace(&self, draft: &Path, text: &str) -> io::Result<()> {
+        let mut file = File::create(draft)?;
+        if let Ok(facts) = std::fs::metadata(&self.file) {
+            file.set_permissions(facts.permissions())?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(draft, &self.file)?;
+        // The rename itself lasts only once its directory is on the disk.
+        let parent = self.file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+fn shard_entry(shard: &Shard) -> ShardEntry {
+    let Address { host, port, database } = shard.address.clone();
+    ShardEntry { host, port, database }
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
 }

@@ -10,6 +10,7 @@ use crate::tenant::{SchemaName, ShardName, Standing};
 
 pub mod file;
 mod nearest;
+pub mod watch;
 pub mod yaml;
 
 /// Where a shard listens.

@@ -24,14 +24,16 @@ pub(super) fn nearest<'n>(
     names: impl Iterator<Item = &'n SchemaName>,
 ) -> Option<&'n SchemaName> {
     let distance_max = distance_max(name);
-    // One slip changes at most four bytes, and at most so many letters appear and vanish.
-    let apart = distance_max * 4;
     let letters_of_name = letters(name);
     names
-        .filter(|other| other.as_str().len().abs_diff(name.len()) <= apart)
         .filter(|other| {
-            let differing = (letters(other.as_str()) ^ letters_of_name).count_ones();
-            differing as usize <= apart * 2
+            let other = other.as_str();
+            // One slip changes one letter, and a letter has at most four bytes.
+            let letter_bytes = if name.is_ascii() && other.is_ascii() { 1 } else { 4 };
+            let apart = distance_max * letter_bytes;
+            // A letter put in place of another takes one out of the set and brings one in.
+            let differing = (letters(other) ^ letters_of_name).count_ones() as usize;
+            other.len().abs_diff(name.len()) <= apart && differing <= apart * 2
         })
         .map(|other| (strsim::osa_distance(name, other.as_str()), other))
         .filter(|(distance, _)| *distance <= distance_max)
