@@ -3,18 +3,10 @@
 use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
 use pgwire::api::auth::sasl::scram::ScramServerAuthWaitingForClientFinal;
 
+use crate::auth::users::Verifier;
 use crate::protocol::cursor::{Cursor, Malformed};
 
 pub const MECHANISM: &str = "SCRAM-SHA-256";
-
-/// What a client must come to prove.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verifier {
-    pub rounds: usize,
-    pub salt: Vec<u8>,
-    pub stored_key: Vec<u8>,
-    pub server_key: Vec<u8>,
-}
 
 /// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +38,12 @@ pub fn begin(body: &[u8], verifier: Verifier) -> Result<(String, AwaitsProof), S
     if mechanism != MECHANISM.as_bytes() {
         return Err(ScramError::Mechanism);
     }
-    let Verifier { rounds, salt, stored_key, server_key } = verifier;
-    let secret = ScramSecret::Verifier { salt, iterations: rounds, stored_key, server_key };
+    let secret = ScramSecret::Verifier {
+        iterations: verifier.iterations as usize,
+        salt: verifier.salt,
+        stored_key: verifier.stored_key.to_vec(),
+        server_key: verifier.server_key.to_vec(),
+    };
     let (challenge, exchange) = ScramServerAuth::new()
         .on_client_first_message_with_secret(first, secret)
         .map_err(|_| ScramError::Malformed)?;

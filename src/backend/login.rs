@@ -151,7 +151,8 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
 
 fn secret(login: &BackendLogin) -> Result<&[u8], LoginError> {
     let password = login.password.as_ref();
-    Ok(password.ok_or(LoginError::Garbled("it asks for a password and none is set"))?.expose())
+    let unset = LoginError::Garbled("it asks for a password and none is set");
+    Ok(password.ok_or(unset)?.reveal().as_bytes())
 }
 
 fn offers_scram(mut mechanisms: Cursor<'_>) -> bool {

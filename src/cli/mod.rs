@@ -1,1 +1,3 @@
 //! What an operator can type.
+
+pub mod check;

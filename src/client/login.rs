@@ -71,7 +71,7 @@ async fn prove(
     users: &Users,
     name: &str,
 ) -> Result<Arc<User>, LoginError> {
-    let known = users.find(name);
+    let known = users.get(name);
     let verifier = match known.map(|user| &user.proof) {
         Some(Proof::Trust) => {
             answer::authentication_ok(&mut wire.outbox);

@@ -1,5 +1,6 @@
 //! Backends on loan: bounded for each (shard, role), first come first served.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::tenant::{RoleName, ShardName};
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Backends of one role on one shard, at most.
-    pub size_max: usize,
+    pub size_max: NonZeroUsize,
     /// How long a request waits in line before it is refused.
     pub wait_max: Duration,
     /// How long a new backend may take to connect and log in.
@@ -32,7 +33,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            size_max: 20,
+            size_max: NonZeroUsize::new(20).expect("20 is not 0"),
             wait_max: Duration::from_secs(10),
             connect_max: Duration::from_secs(5),
             idle_max: Duration::from_secs(600),
@@ -95,7 +96,7 @@ impl Pool {
             login: login.clone(),
             connect_max: settings.connect_max,
         };
-        let size = u32::try_from(settings.size_max).unwrap_or(u32::MAX);
+        let size = u32::try_from(settings.size_max.get()).unwrap_or(u32::MAX);
         let slots = bb8::Pool::builder()
             .max_size(size)
             .connection_timeout(settings.connect_max + Duration::from_secs(1))
@@ -107,7 +108,7 @@ impl Pool {
         Self {
             shard: shard.name.clone(),
             wait_max: settings.wait_max,
-            seats: Arc::new(Semaphore::new(settings.size_max)),
+            seats: Arc::new(Semaphore::new(settings.size_max.get())),
             slots,
         }
     }

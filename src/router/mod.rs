@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::auth::users::Tenants;
 use crate::directory::{Residence, Shard, Snapshot};
 use crate::router::refusal::Refusal;
 use crate::sql::{Access, Act, Change, NameKind, Statement, Text, Value, path};
@@ -24,9 +23,8 @@ pub const TENANT_SETTING: &str = "veneer.tenant";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What an unqualified relation means while no tenant is selected.
     pub no_tenant: NoTenant,
-    /// Schemas that are no tenant's and live on home.
+    /// Schemas that are nobody's own. Their relations live on home.
     pub shared_schemas: Vec<SchemaName>,
 }
 
@@ -39,6 +37,7 @@ impl Default for Settings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+/// Where an unqualified relation goes while no tenant is selected.
 pub enum NoTenant {
     Home,
     Refuse,
@@ -86,11 +85,11 @@ impl Path {
 }
 
 /// What the router must know of who asks.
-#[derive(Debug)]
 pub struct Asker<'a> {
     pub settings: &'a Settings,
     pub user: &'a str,
-    pub tenants: &'a Tenants,
+    /// Whether the user may use a tenant.
+    pub may_use: &'a dyn Fn(&str) -> bool,
     /// The role in force on the shards, for `"$user"`.
     pub role: &'a str,
     /// `veneer.tenant`, when it is set.
@@ -285,7 +284,7 @@ impl Draft<'_> {
         access: Access,
     ) -> Result<(), Refusal> {
         let tenant = &residence.tenant;
-        if !self.asker.tenants.may_use(tenant.as_str()) {
+        if !(self.asker.may_use)(tenant.as_str()) {
             let user = self.asker.user.to_owned();
             return Err(Refusal::NotYours { tenant: tenant.clone(), user });
         }
@@ -300,7 +299,7 @@ impl Draft<'_> {
     }
 
     fn unknown(&self, schema: &str) -> Refusal {
-        let may_use = |tenant: &&SchemaName| self.asker.tenants.may_use(tenant.as_str());
+        let may_use = |tenant: &&SchemaName| (self.asker.may_use)(tenant.as_str());
         let nearest = self.directory.nearest(schema).filter(may_use).cloned();
         Refusal::UnknownTenant { schema: schema.to_owned(), nearest }
     }
