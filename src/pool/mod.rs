@@ -155,7 +155,7 @@ impl Lease {
     /// Sends the backend home. The caller has proof that its session is idle and owes nothing.
     pub fn give_back(mut self) {
         if let Slot::Live { clean, backend } = &mut *self.slot {
-            backend.wire.give_back_buffers();
+            backend.wire.give_back_if_empty();
             *clean = backend.wire.inbox.is_empty() && backend.wire.outbox.is_empty();
         }
     }

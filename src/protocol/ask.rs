@@ -85,3 +85,9 @@ fn put_name(name: &[u8], out: &mut BytesMut) {
     out.put_slice(name);
     out.put_u8(0);
 }
+
+/// A message as it came, of which `here` is the part that has come.
+pub fn front(tag: u8, body_bytes: usize, here: &[u8], out: &mut BytesMut) {
+    header(tag, body_bytes, out);
+    out.put_slice(here);
+}

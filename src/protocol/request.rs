@@ -137,6 +137,14 @@ impl<'a> BindNames<'a> {
         cursor.end()
     }
 
+    /// How many values are bound, as far as they have come.
+    pub fn parameter_count(&self) -> Option<u16> {
+        let mut cursor = Cursor::new(self.rest);
+        let formats = cursor.u16().ok()?;
+        cursor.bytes(usize::from(formats) * 2).ok()?;
+        cursor.u16().ok()
+    }
+
     /// The value bound to the `number`th parameter (from 1) when it came as text; `None` when it
     /// is NULL, binary, or not there.
     pub fn text_parameter(&self, number: u16) -> Option<&'a [u8]> {

@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Gives empty buffers back, so that an idle connection costs little.
-    pub fn give_back_buffers(&mut self) {
+    pub fn give_back_if_empty(&mut self) {
         for buffer in [&mut self.inbox, &mut self.outbox] {
             if buffer.is_empty() && 0 < buffer.capacity() {
                 *buffer = BytesMut::new();

@@ -39,7 +39,7 @@ pub enum Owed {
     DescribeStatement,
     DescribePortal,
     Execute { to: To, text: Option<Arc<Text>> },
-    Close,
+    Close { to: To },
     Sync { to: To },
     /// Not a reply: an answer of ours whose turn comes here.
     Ours(Bytes),
@@ -64,8 +64,9 @@ pub enum Event {
     None,
     /// The statement of this text, counted from 0, is done.
     Done(Arc<Text>, usize),
-    /// A request failed; what was sent behind it up to the next Sync is skipped.
-    Failed { ours: bool, broken: Vec<Promise> },
+    /// A request failed. What was sent behind it up to the next Sync is skipped; `skips` when
+    /// that Sync has not been sent yet.
+    Failed { ours: bool, broken: Vec<Promise>, skips: bool },
     Ready,
     Parameter,
 }
@@ -133,6 +134,7 @@ impl Ledger {
                 Owed::Query { to: To::Nobody, .. }
                 | Owed::Parse { to: To::Nobody, .. }
                 | Owed::Bind { to: To::Nobody }
+                | Owed::Close { to: To::Nobody }
                 | Owed::Execute { to: To::Nobody, .. }
                 | Owed::Sync { to: To::Nobody }
                 | Owed::Poison(_),
@@ -149,16 +151,20 @@ impl Ledger {
             Some(_) => (Verdict::Pass, false),
         };
         self.copying_in = false;
-        Ok((verdict, Event::Failed { ours, broken: self.skip_to_sync() }))
+        // A failed Query is ended by its own `ReadyForQuery`.
+        let is_query =
+            matches!(self.owed.front(), Some(Owed::Query { .. } | Owed::FunctionCall));
+        let broken = if is_query { Vec::new() } else { self.skip_to_sync() };
+        let skips = !is_query && self.owed.is_empty();
+        Ok((verdict, Event::Failed { ours, broken, skips }))
     }
 
-    /// A failed Query is ended by its own `ReadyForQuery`; of a failed pipeline all is skipped up
-    /// to the Sync.
+    /// Of a failed pipeline a backend skips all, even a Query, up to the Sync.
     fn skip_to_sync(&mut self) -> Vec<Promise> {
         let mut broken = Vec::new();
-        while let Some(owed) = self.owed.front_mut() {
+        while let Some(owed) = self.owed.front() {
             match owed {
-                Owed::Query { .. } | Owed::FunctionCall | Owed::Sync { .. } => break,
+                Owed::Sync { .. } => break,
                 Owed::Parse { promise, .. } => broken.push(promise.clone()),
                 _ => {}
             }
@@ -203,7 +209,7 @@ impl Ledger {
                 Owed::DescribeStatement | Owed::DescribePortal,
                 reply::ROW_DESCRIPTION | reply::NO_DATA,
             ) => (To::Client, true),
-            (Owed::Close, reply::CLOSE_COMPLETE) => (To::Nobody, true),
+            (Owed::Close { to }, reply::CLOSE_COMPLETE) => (*to, true),
             _ => return Err(Unasked(tag)),
         };
         if ends {

@@ -1,1 +1,297 @@
 //! One client's conversation.
+//!
+//! ```text
+//!            request that has a shard              ReadyForQuery: idle, and the backend is clean
+//!   Idle ─────────────────────────────▶ Working ──────────────────────────────────────────▶ Idle
+//!     │ BEGIN                             ▲  │ ▲
+//!     ▼                                   │  └─┘ ReadyForQuery: in a transaction, or failed
+//!   Held ─────────────────────────────────┘
+//!     BEGIN is answered and held until a statement says where the transaction belongs.
+//! ```
+//!
+//! One task owns both sockets. It takes requests as far as they have come ([`requests`]), moves
+//! replies as far as there is room ([`replies`]), and waits for either side ([`wait`]).
+
+pub mod cancel;
+mod engage;
+mod extended;
+mod held;
+mod ledger;
+mod refuse;
+mod replies;
+pub mod report;
+mod requests;
+mod settings;
+mod simple;
+mod statements;
+mod wait;
+mod work;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::users::User;
+use crate::backend::settings::{SettingMap, Told};
+use crate::directory::Directory;
+use crate::pool::Pools;
+use crate::protocol::answer::{Report, Status};
+use crate::protocol::wire::Wire;
+use crate::router::{self, Asker, Path, TENANT_SETTING};
+use crate::session::cancel::Listed;
+use crate::session::settings::Settings as Tracked;
+use crate::session::statements::{Names, Texts};
+use crate::session::work::{Prefix, Work};
+use crate::sql::reader::Reader;
+
+/// PostgreSQL's own default, for roles that have no other.
+const DEFAULT_PATH: &str = "\"$user\", public";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// One message of a client. It is passed on in pieces and never held whole.
+    pub message_bytes_max: u64,
+    /// A `Query` or `Parse`, which is held whole to be read.
+    pub statement_bytes_max: usize,
+    /// Prepared statements of one client.
+    pub statements_max: NonZeroUsize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 1 << 30,
+            statement_bytes_max: 16 << 20,
+            statements_max: NonZeroUsize::new(1000).expect("1000 is not 0"),
+        }
+    }
+}
+
+/// Which statements are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statements {
+    None,
+    Refused,
+    All,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Parts {
+    pub settings: Settings,
+    pub routing: router::Settings,
+    pub log: Statements,
+    pub reader: Reader,
+    pub directory: Directory,
+    pub pools: Pools,
+    pub texts: Texts,
+}
+
+/// What a login settled.
+#[derive(Debug)]
+pub struct Identity {
+    pub user: Arc<User>,
+    /// Start values, from the startup message.
+    pub start: SettingMap,
+    /// What the role's path is when the client says nothing.
+    pub role_path: String,
+}
+
+/// Where the conversation stands. What a state needs lives inside it.
+#[derive(Debug)]
+enum Place {
+    Idle,
+    /// BEGIN has been answered; no shard knows of it yet.
+    Held(Prefix),
+    Working(Box<Work>),
+}
+
+/// Where the client is in a pipeline of the extended protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pipeline {
+    Open,
+    /// A request failed; all is passed over up to the next Sync.
+    SkippingToSync,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// It is done with; the next one may come.
+    Next,
+    /// It goes to the backend, and so does what has not come of it yet.
+    Passed,
+    /// It cannot be decided before the shard has answered what came before it.
+    Wait,
+}
+
+/// The rest of a message that is passed on, or over, in pieces.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    bytes_left: usize,
+    pass: bool,
+}
+
+/// Why a conversation ended.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    #[error("the client said goodbye")]
+    Goodbye,
+    #[error("the client went away")]
+    Gone,
+    /// The client is told, and the connection closed.
+    #[error("{}", .0.message)]
+    Told(Box<Report>),
+}
+
+impl End {
+    fn told(report: Report) -> Self {
+        Self::Told(Box::new(report))
+    }
+}
+
+#[derive(Debug)]
+pub struct Session {
+    parts: Arc<Parts>,
+    client: Wire<TcpStream>,
+    user: Arc<User>,
+    listed: Listed,
+    place: Place,
+    /// Backends whose session state is this client's own.
+    kept: Vec<Work>,
+    tracked: Tracked,
+    path: Path,
+    /// The text that `path` was read from, for the keys of prepared statements.
+    path_text: Arc<str>,
+    start_path: Path,
+    role_path: Arc<str>,
+    names: Names,
+    pipeline: Pipeline,
+    rest: Option<Rest>,
+    /// The size of the message that is awaited whole.
+    wanted_bytes: usize,
+}
+
+impl Session {
+    pub fn new(
+        parts: Arc<Parts>,
+        client: Wire<TcpStream>,
+        identity: Identity,
+        listed: Listed,
+    ) -> Self {
+        let Identity { user, start, role_path } = identity;
+        let mut session = Self {
+            parts,
+            client,
+            user,
+            listed,
+            place: Place::Idle,
+            kept: Vec::new(),
+            tracked: Tracked::new(start),
+            path: Path::default(),
+            path_text: "".into(),
+            start_path: Path::default(),
+            role_path: role_path.into(),
+            names: Names::default(),
+            pipeline: Pipeline::Open,
+            rest: None,
+            wanted_bytes: 0,
+        };
+        let start = session.tracked.start().get("search_path").and_then(Told::text);
+        let start = start.unwrap_or(&session.role_path).to_owned();
+        session.start_path = Path::read(&start, session.role());
+        session.settle_path();
+        session
+    }
+
+    /// Talks until the client or the server has enough, and cleans up.
+    pub async fn run(mut self, shutdown: CancellationToken) -> End {
+        let end = loop {
+            if let Err(end) = self.step(&shutdown).await {
+                break end;
+            }
+        };
+        if let End::Told(report) = &end {
+            report.write(&mut self.client.outbox);
+            // The client may be gone already.
+            let _ = self.client.flush().await;
+        }
+        self.leave().await;
+        end
+    }
+
+    async fn step(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
+        let asked = self.take_requests().await?;
+        let answered = self.take_replies().await?;
+        if asked || answered {
+            return Ok(());
+        }
+        self.wait(shutdown).await
+    }
+
+    /// Leaves no query running and no backend in an unknown state.
+    async fn leave(&mut self) {
+        self.listed.reach.set(None).await;
+        if let Place::Working(work) = &mut self.place
+            && !work.ledger.is_empty()
+        {
+            let target = work.target();
+            tokio::spawn(async move { target.cancel().await });
+        }
+        // Dropped leases close their backends.
+        self.place = Place::Idle;
+        self.kept.clear();
+    }
+
+    fn status(&self) -> Status {
+        match &self.place {
+            Place::Idle => Status::Idle,
+            Place::Held(_) => Status::InTransaction,
+            Place::Working(work) => work.status,
+        }
+    }
+
+    /// The role in force on the shards, for `"$user"`.
+    fn role(&self) -> &str {
+        let snapshot = self.parts.directory.snapshot();
+        self.user.login(&snapshot.home().name).role.as_str()
+    }
+
+    /// The path changed, perhaps.
+    fn settle_path(&mut self) {
+        let told = self.tracked.get("search_path").and_then(Told::text);
+        let text = told.unwrap_or(&self.role_path);
+        if *text != *self.path_text {
+            self.path_text = text.into();
+            self.path = Path::read(&self.path_text, self.role());
+        }
+    }
+
+    /// Runs `decide` with what the router may know of this session.
+    fn asking<T>(&self, decide: impl FnOnce(&Asker<'_>) -> T) -> T {
+        let scope = self.tracked.get(TENANT_SETTING).and_then(Told::text);
+        let asker = Asker {
+            settings: &self.parts.routing,
+            user: self.user.name.as_str(),
+            may_use: &|tenant| self.user.tenants.may_use(tenant),
+            role: self.role(),
+            scope: scope.filter(|scope| !scope.is_empty()),
+            path: &self.path,
+            start_path: &self.start_path,
+        };
+        decide(&asker)
+    }
+}
+
+/// Makes an error ready to stand among replies.
+fn bytes(report: &Report) -> Bytes {
+    let mut out = BytesMut::new();
+    report.write(&mut out);
+    out.freeze()
+}

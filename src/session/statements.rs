@@ -65,8 +65,9 @@ impl Texts {
 /// Where a portal is.
 #[derive(Debug, Clone)]
 pub enum Portal {
-    /// On the backend; the text says what its completion does to the session.
-    Bound(Arc<Text>),
+    /// On the backend; the facts say what its completion does to the session, and the SQL says
+    /// it again elsewhere.
+    Bound(Arc<Text>, Bytes),
     /// Answered by us so far: nothing has been sent.
     Ours(Arc<Statement>),
 }

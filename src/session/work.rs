@@ -58,7 +58,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub enum Happened {
     Done(Arc<Text>, usize),
-    Failed(Vec<Promise>),
+    Failed { broken: Vec<Promise>, skips: bool },
     Ready(Status),
 }
 
@@ -266,8 +266,8 @@ impl Work {
                 Event::None | Event::Parameter => {}
                 Event::Done(text, index) => return Ok(Some(Happened::Done(text, index))),
                 Event::Failed { ours: true, .. } => return Err(Fault::Settings),
-                Event::Failed { ours: false, broken } => {
-                    return Ok(Some(Happened::Failed(broken)));
+                Event::Failed { ours: false, broken, skips } => {
+                    return Ok(Some(Happened::Failed { broken, skips }));
                 }
                 Event::Ready => {
                     self.status = status.ok_or(Fault::Malformed(header.tag))?;

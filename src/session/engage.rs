@@ -1,0 +1,239 @@
+//! Getting a backend to work for the session, made to look like the session's own.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use crate::protocol::answer::{Report, Status};
+use crate::protocol::ask;
+use crate::router::refusal::Refusal;
+use crate::router::{self, Firmness, Plan};
+use crate::session::work::{Bond, Prefix, Work};
+use crate::session::{End, Place, Session, Statements, report};
+use crate::sql::{Act, Keep, Text, Value};
+
+/// Whether a request may be sent now.
+#[derive(Debug)]
+pub(super) enum Engaged {
+    Ready,
+    Wait,
+    Refused(Report),
+}
+
+impl Session {
+    /// Decides where a text goes.
+    pub(super) fn plan(&self, text: &Text) -> Result<Plan, Report> {
+        if let Some(refusal) = refused_setting(text) {
+            return Err(report::refusal(&refusal));
+        }
+        let snapshot = self.parts.directory.snapshot();
+        self.asking(|asker| router::route(text, asker, &snapshot))
+            .map_err(|refusal| report::refusal(&refusal))
+    }
+
+    /// Gets the shard of the plan to work for us, if the transaction allows it.
+    pub(super) async fn engage(
+        &mut self,
+        plan: &Plan,
+        text: &Text,
+        sql: &[u8],
+    ) -> Result<Engaged, End> {
+        let engaged = match &mut self.place {
+            Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
+            Place::Working(_) => self.go_on(plan, text).await?,
+        };
+        if let (Engaged::Ready, Place::Working(work)) = (&engaged, &mut self.place) {
+            work.foresee(text);
+            if self.parts.log == Statements::All {
+                info!(
+                    target: "veneer::statement",
+                    shard = %work.shard.name,
+                    tenant = plan.reason.tenant().map(tracing::field::display),
+                    reason = %plan.reason,
+                    user = %self.user.name,
+                    sql = ?String::from_utf8_lossy(sql),
+                    "routed"
+                );
+            }
+        }
+        Ok(engaged)
+    }
+
+    /// For what belongs nowhere: the session's tenant's shard, else home.
+    pub(super) async fn engage_base(&mut self) -> Result<Engaged, End> {
+        let snapshot = self.parts.directory.snapshot();
+        let (shard, reason) = self.asking(|asker| {
+            let (shard, reason) = router::base(asker, &snapshot);
+            (shard.clone(), reason)
+        });
+        let plan = Plan { shard, reason, firmness: Firmness::Soft };
+        self.engage(&plan, &Text::default(), b"").await
+    }
+
+    /// A backend is at work already.
+    async fn go_on(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
+        let Place::Working(work) = &mut self.place else { return Ok(Engaged::Wait) };
+        let here = work.shard.name == plan.shard.name;
+        if !work.ledger.is_empty() {
+            // Before the shard has answered, only what goes there either way may follow.
+            let certain = here || plan.firmness == Firmness::Soft;
+            if certain && !work.unsettled {
+                return Ok(Engaged::Ready);
+            }
+            if work.segment_open {
+                // Without a Sync or a Flush the shard would keep its answers to itself.
+                ask::flush(&mut work.wire().outbox);
+            }
+            return Ok(Engaged::Wait);
+        }
+        if work.status == Status::Failed || here {
+            self.harden(plan);
+            return Ok(Engaged::Ready);
+        }
+        let in_transaction = work.status == Status::InTransaction || work.segment_open;
+        if !in_transaction {
+            self.release().await;
+            return self.take_up(plan, text).await;
+        }
+        if plan.firmness != Firmness::Firm {
+            self.harden(plan);
+            return Ok(Engaged::Ready);
+        }
+        let bound = work.shard.name.clone();
+        match &work.bond {
+            Bond::Soft(prefix) if !work.segment_open && !prefix.strict => {
+                self.move_transaction().await;
+                self.take_up(plan, text).await
+            }
+            Bond::Soft(_) | Bond::Firm => {
+                let wanted = plan.shard.name.clone();
+                let what = plan.reason.tenant().cloned();
+                let refusal = Refusal::SecondShard { bound, wanted, what };
+                Ok(Engaged::Refused(report::refusal(&refusal)))
+            }
+        }
+    }
+
+    /// What is more than a tenantless read binds the transaction to its shard.
+    fn harden(&mut self, plan: &Plan) {
+        if let Place::Working(work) = &mut self.place
+            && plan.firmness != Firmness::Soft
+        {
+            work.bond = Bond::Firm;
+        }
+    }
+
+    /// Gives the transaction's empty branch up; what began it is held again.
+    async fn move_transaction(&mut self) {
+        let Place::Working(work) = std::mem::replace(&mut self.place, Place::Idle) else { return };
+        let prefix = match &work.bond {
+            Bond::Soft(prefix) => prefix.clone(),
+            Bond::Firm => Prefix::default(),
+        };
+        self.abandon(work).await;
+        self.place = Place::Held(prefix);
+    }
+
+    /// Takes a backend and brings it to where the session is: settings, then what was held.
+    async fn take_up(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
+        let mut work = match self.fetch(plan, text).await {
+            Ok(work) => work,
+            Err(report) => return Ok(Engaged::Refused(report)),
+        };
+        let held = match std::mem::replace(&mut self.place, Place::Idle) {
+            Place::Held(prefix) => Some(prefix),
+            Place::Idle | Place::Working(_) => None,
+        };
+        self.listed.reach.set(Some(work.target())).await;
+        let before = self.tracked.before();
+        if let Some(sql) = before.difference(work.backend().told.as_ref()) {
+            work.ask(&sql);
+        }
+        self.tracked.begin();
+        if let Some(prefix) = &held {
+            prefix.texts.iter().for_each(|text| work.ask(text));
+        }
+        // A strict transaction's first statement takes its snapshot for good.
+        let prefix = held.unwrap_or_default();
+        work.bond = match plan.firmness {
+            Firmness::Soft if !prefix.strict => Bond::Soft(prefix),
+            _ => Bond::Firm,
+        };
+        self.place = Place::Working(work);
+        Ok(Engaged::Ready)
+    }
+
+    /// A backend that this session has kept, or one from the pool.
+    async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Box<Work>, Report> {
+        if let Some(index) = self.kept.iter().position(|work| suits(work, plan, text)) {
+            return Ok(Box::new(self.kept.swap_remove(index)));
+        }
+        let shard = Arc::clone(&plan.shard);
+        let login = self.user.login(&shard.name);
+        let pool = self.parts.pools.pool(&shard, login);
+        match pool.lease().await {
+            Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::warn!(shard = %shard.name, %error, source, "no backend");
+                Err(report::no_backend(&error))
+            }
+        }
+    }
+}
+
+/// Whether a kept backend is the one for this text: SQL-level names live where they were made.
+fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
+    let by_name = text
+        .statements
+        .iter()
+        .any(|statement| matches!(statement.act, Act::Execute(_) | Act::Deallocate(_)));
+    if by_name && plan.firmness != Firmness::Firm {
+        return work.keep == Some(Keep::Prepared) || work.shard.name == plan.shard.name;
+    }
+    work.shard.name == plan.shard.name
+}
+
+/// Settings under which veneer and the shard would not read the same text alike, or under which
+/// the shard would not know the client for what it is.
+fn refused_setting(text: &Text) -> Option<Refusal> {
+    let changes = text.statements.iter().flat_map(|statement| {
+        let set = match &statement.act {
+            Act::Set(change) => Some(change),
+            _ => None,
+        };
+        set.into_iter().chain(&statement.set_configs)
+    });
+    for change in changes {
+        let value = match &change.value {
+            Value::Text(text) => Some(text.as_str()),
+            Value::Default => continue,
+            Value::Statement(_) | Value::Parameter(_) | Value::Unknown => None,
+        };
+        if let Some(why) = refuse_setting(&change.setting, value) {
+            return Some(Refusal::Setting { setting: change.setting.clone(), why });
+        }
+    }
+    None
+}
+
+/// Why a setting may not have a value; an unknown value is taken for the worst.
+pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str> {
+    let is = |allowed: &[&str]| {
+        value.is_some_and(|value| allowed.contains(&value.to_ascii_lowercase().as_str()))
+    };
+    match setting {
+        "client_encoding" if !is(&["utf8", "utf-8", "unicode", "'utf8'"]) => {
+            Some("Only UTF8 is supported: in other encodings a text could be read in two ways.")
+        }
+        "standard_conforming_strings" if !is(&["on", "true", "yes", "1", "t", "y", "tr", "tru", "ye"]) => {
+            Some("It must be on: with other rules for quotes a text could be read in two ways.")
+        }
+        "session_authorization" => Some("Sessions share backends; connect as another user."),
+        "role" if !is(&["none"]) => Some("Sessions share backends; connect as another user."),
+        "search_path" | router::TENANT_SETTING if value.is_none() => {
+            Some("It chooses the shard, so its value must be a literal or a bound parameter.")
+        }
+        _ => None,
+    }
+}

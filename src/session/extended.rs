@@ -1,0 +1,456 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close, Flush, Sync.
+//!
+//! A client's statement names are its own. A backend prepares what it lacks just before use, in
+//! the same write, and that answer is nobody's.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::backend::prepared::{self, Key};
+use crate::protocol::answer::{self, Report};
+use crate::protocol::ask;
+use crate::protocol::frame::{Header, reply};
+use crate::protocol::request::{self, BindNames, Parse, Subject};
+use crate::session::engage::Engaged;
+use crate::session::ledger::{Owed, Promise, To};
+use crate::session::refuse::Way;
+use crate::session::report::code;
+use crate::session::requests::malformed;
+use crate::session::statements::{Portal, Statement};
+use crate::session::work::Work;
+use crate::session::{End, Flow, Pipeline, Place, Session};
+use crate::sql::{Act, Text, Value};
+
+impl Session {
+    pub(super) async fn parse(&mut self, body: &[u8]) -> Result<Flow, End> {
+        let parse = match Parse::read(body) {
+            Ok(parse) => parse,
+            Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
+        };
+        if let Some(report) = self.refuse_name(parse.name) {
+            return self.refuse(report, Way::Extended, parse.sql).await;
+        }
+        let text = match self.read(parse.sql).await {
+            Ok(text) => text,
+            Err(error) => return self.unreadable(&error, Way::Extended, parse.sql).await,
+        };
+        let ours = self.is_ours(&text);
+        if !ours {
+            match self.prepare_for(&text, parse.sql).await? {
+                Flow::Next => {}
+                other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
+            }
+        }
+        let statement = self.intern(&parse, text);
+        self.names.statements.insert(Bytes::copy_from_slice(parse.name), statement.clone());
+        if ours {
+            answer::bare(reply::PARSE_COMPLETE, &mut self.client.outbox);
+            return Ok(Flow::Next);
+        }
+        let key = self.key(&statement);
+        if let Place::Working(work) = &mut self.place {
+            send_parse(work, &parse, key);
+        }
+        Ok(Flow::Next)
+    }
+
+    fn intern(&self, parse: &Parse<'_>, text: Arc<Text>) -> Arc<Statement> {
+        let texts = &self.parts.texts;
+        if parse.name.is_empty() {
+            let (sql, types) = (parse.sql, parse.types);
+            texts.unnamed(Bytes::copy_from_slice(sql), Bytes::copy_from_slice(types), text)
+        } else {
+            texts.named(parse.sql, parse.types, &text)
+        }
+    }
+
+    /// A name that is taken, or one too many.
+    fn refuse_name(&self, name: &[u8]) -> Option<Report> {
+        let statements = &self.names.statements;
+        if name.is_empty() {
+            return None;
+        }
+        if statements.contains_key(name) {
+            let name = String::from_utf8_lossy(name);
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Some(Report::error(code::DUPLICATE_STATEMENT, message));
+        }
+        let statements_max = self.parts.settings.statements_max.get();
+        (statements_max <= statements.len()).then(|| {
+            let message = format!("more than {statements_max} prepared statements");
+            Report::error(code::LIMIT_EXCEEDED, message)
+                .hint("Close some, or raise limits.statements_max.")
+        })
+    }
+
+    /// Gets the right shard to work; `Next` when it does, `Passed` when the request was refused.
+    async fn prepare_for(&mut self, text: &Text, sql: &[u8]) -> Result<Flow, End> {
+        let plan = match self.plan_for(text) {
+            Ok(plan) => plan,
+            Err(_) if self.must_wait() => return Ok(Flow::Wait),
+            Err(report) => {
+                let flow = self.refuse(report, Way::Extended, sql).await?;
+                return Ok(if flow == Flow::Wait { flow } else { Flow::Passed });
+            }
+        };
+        match self.engage(&plan, text, sql).await? {
+            Engaged::Ready => Ok(Flow::Next),
+            Engaged::Wait => Ok(Flow::Wait),
+            Engaged::Refused(report) => {
+                let flow = self.refuse(report, Way::Extended, sql).await?;
+                Ok(if flow == Flow::Wait { flow } else { Flow::Passed })
+            }
+        }
+    }
+
+    /// While no shard works, these are answered here, as in the simple protocol.
+    fn is_ours(&self, text: &Text) -> bool {
+        if matches!(self.place, Place::Working(_)) {
+            return false;
+        }
+        let [statement] = text.statements.as_slice() else { return false };
+        statement.set_configs.is_empty()
+            && match &statement.act {
+                Act::Begin { .. }
+                | Act::Commit { .. }
+                | Act::Rollback { .. }
+                | Act::Savepoint(_)
+                | Act::SetTransaction { .. }
+                | Act::ResetAll
+                | Act::DiscardAll
+                | Act::Deallocate(_) => true,
+                Act::Set(change) => change.setting == "search_path",
+                _ => false,
+            }
+    }
+
+    pub(super) async fn bind(&mut self, header: Header, body: &[u8]) -> Result<Flow, End> {
+        let is_whole = body.len() == header.body_bytes;
+        let checked = BindNames::read(body)
+            .and_then(|bind| if is_whole { bind.check_rest().map(|()| bind) } else { Ok(bind) });
+        let bind = match checked {
+            Ok(bind) => bind,
+            Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
+        };
+        let Some(statement) = self.names.statements.get(bind.statement).cloned() else {
+            let report = no_statement(bind.statement);
+            return self.refuse(report, Way::Extended, b"").await;
+        };
+        let portal = Bytes::copy_from_slice(bind.portal);
+        if self.is_ours(&statement.text) {
+            if bind.parameter_count() != Some(0) {
+                let report = Report::error(
+                    code::PROTOCOL_VIOLATION,
+                    "bind message supplies parameters, but the statement requires 0",
+                );
+                return self.refuse(report, Way::Extended, &statement.sql).await;
+            }
+            self.names.portals.insert(portal, Portal::Ours(statement));
+            answer::bare(reply::BIND_COMPLETE, &mut self.client.outbox);
+            return Ok(Flow::Next);
+        }
+        let text = bound(&statement.text, &bind);
+        match self.prepare_for(&text, &statement.sql).await? {
+            Flow::Next => {}
+            other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
+        }
+        let is_unnamed = bind.statement.is_empty();
+        let key = self.key(&statement);
+        if let Place::Working(work) = &mut self.place {
+            let name = ensure_prepared(work, &statement, key, is_unnamed);
+            let rest_bytes = header.body_bytes - bind.portal.len() - bind.statement.len() - 2;
+            let out = &mut work.wire().outbox;
+            ask::bind_front(bind.portal, name.as_bytes(), rest_bytes, out);
+            out.extend_from_slice(bind.rest);
+            work.ledger.push(Owed::Bind { to: To::Client });
+            work.segment_open = true;
+        }
+        let sql = replay_text(&text, &statement);
+        self.names.portals.insert(portal, Portal::Bound(text, sql));
+        Ok(Flow::Passed)
+    }
+
+    pub(super) async fn describe(&mut self, body: &[u8]) -> Result<Flow, End> {
+        let (subject, name) = match Subject::read(body) {
+            Ok(read) => read,
+            Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
+        };
+        match subject {
+            Subject::Statement => self.describe_statement(name).await,
+            Subject::Portal => self.describe_portal(name, body).await,
+        }
+    }
+
+    async fn describe_statement(&mut self, name: &[u8]) -> Result<Flow, End> {
+        let Some(statement) = self.names.statements.get(name).cloned() else {
+            return self.refuse(no_statement(name), Way::Extended, b"").await;
+        };
+        if self.is_ours(&statement.text) {
+            answer::no_parameters(&mut self.client.outbox);
+            answer::bare(reply::NO_DATA, &mut self.client.outbox);
+            return Ok(Flow::Next);
+        }
+        match self.prepare_for(&statement.text, &statement.sql).await? {
+            Flow::Next => {}
+            other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
+        }
+        let key = self.key(&statement);
+        if let Place::Working(work) = &mut self.place {
+            let name = ensure_prepared(work, &statement, key, name.is_empty());
+            ask::describe_statement(name.as_bytes(), &mut work.wire().outbox);
+            work.ledger.push(Owed::DescribeStatement);
+            work.segment_open = true;
+        }
+        Ok(Flow::Next)
+    }
+
+    async fn describe_portal(&mut self, name: &[u8], body: &[u8]) -> Result<Flow, End> {
+        let is_ours = matches!(self.names.portals.get(name), Some(Portal::Ours(_)));
+        match &mut self.place {
+            // What we answer here returns no rows, wherever it will run.
+            Place::Working(work) if is_ours => {
+                let mut no_data = BytesMut::new();
+                answer::bare(reply::NO_DATA, &mut no_data);
+                work.ledger.push(Owed::Ours(no_data.freeze()));
+            }
+            Place::Working(work) => {
+                ask::front(b'D', body.len(), body, &mut work.wire().outbox);
+                work.ledger.push(Owed::DescribePortal);
+                work.segment_open = true;
+            }
+            _ if is_ours => answer::bare(reply::NO_DATA, &mut self.client.outbox),
+            _ => return self.refuse(no_portal(name), Way::Extended, b"").await,
+        }
+        Ok(Flow::Next)
+    }
+
+    pub(super) async fn execute(&mut self, body: &[u8]) -> Result<Flow, End> {
+        let name = match request::execute(body) {
+            Ok(name) => name,
+            Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
+        };
+        let portal = self.names.portals.get(name).cloned();
+        let (text, sql) = match portal {
+            Some(Portal::Ours(statement)) => {
+                return self.execute_ours(&statement, name, body).await;
+            }
+            Some(Portal::Bound(text, sql)) => (Some(text), sql),
+            // A cursor that SQL declared is a portal, too.
+            None => (None, Bytes::new()),
+        };
+        let Place::Working(work) = &mut self.place else {
+            return self.refuse(no_portal(name), Way::Extended, b"").await;
+        };
+        if let Some(text) = &text {
+            work.foresee(text);
+            work.remember(text, || String::from_utf8_lossy(&sql).into_owned());
+        }
+        ask::front(b'E', body.len(), body, &mut work.wire().outbox);
+        work.ledger.push(Owed::Execute { to: To::Client, text });
+        work.segment_open = true;
+        Ok(Flow::Next)
+    }
+
+    /// A portal that no shard has seen.
+    async fn execute_ours(
+        &mut self,
+        statement: &Arc<Statement>,
+        portal: &[u8],
+        body: &[u8],
+    ) -> Result<Flow, End> {
+        if let Some(tag) = self.answer(&statement.text, &statement.sql) {
+            answer::command_complete(tag, &mut self.client.outbox);
+            return Ok(Flow::Next);
+        }
+        match self.prepare_for(&statement.text, &statement.sql).await? {
+            Flow::Next => {}
+            other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
+        }
+        let key = self.key(statement);
+        if let Place::Working(work) = &mut self.place {
+            let name = ensure_prepared(work, statement, key, false);
+            // No parameters, no formats.
+            let nothing = [0; 6];
+            let out = &mut work.wire().outbox;
+            ask::bind_front(portal, name.as_bytes(), nothing.len(), out);
+            out.extend_from_slice(&nothing);
+            ask::front(b'E', body.len(), body, out);
+            work.ledger.push(Owed::Bind { to: To::Nobody });
+            let text = Some(statement.text.clone());
+            work.ledger.push(Owed::Execute { to: To::Client, text });
+            work.segment_open = true;
+            work.remember(&statement.text, || {
+                String::from_utf8_lossy(&statement.sql).into_owned()
+            });
+        }
+        Ok(Flow::Next)
+    }
+
+    pub(super) fn close(&mut self, body: &[u8]) -> Result<Flow, End> {
+        let Ok((subject, name)) = Subject::read(body) else {
+            return Err(End::told(Report::fatal(
+                code::PROTOCOL_VIOLATION,
+                "invalid CLOSE message subtype or name",
+            )));
+        };
+        let forwarded = match subject {
+            Subject::Statement => {
+                self.names.statements.remove(name);
+                false
+            }
+            Subject::Portal => !matches!(self.names.portals.remove(name), Some(Portal::Ours(_))),
+        };
+        match &mut self.place {
+            Place::Working(work) if forwarded => {
+                ask::front(b'C', body.len(), body, &mut work.wire().outbox);
+                work.ledger.push(Owed::Close { to: To::Client });
+                work.segment_open = true;
+            }
+            Place::Working(work) if !work.ledger.is_empty() => {
+                let mut closed = BytesMut::new();
+                answer::bare(reply::CLOSE_COMPLETE, &mut closed);
+                work.ledger.push(Owed::Ours(closed.freeze()));
+            }
+            _ => answer::bare(reply::CLOSE_COMPLETE, &mut self.client.outbox),
+        }
+        Ok(Flow::Next)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<Flow, End> {
+        if let Place::Working(work) = &mut self.place {
+            ask::flush(&mut work.wire().outbox);
+        }
+        Ok(Flow::Next)
+    }
+
+    pub(super) fn sync(&mut self) -> Result<Flow, End> {
+        self.pipeline = Pipeline::Open;
+        match &mut self.place {
+            Place::Working(work) => work.sync(To::Client),
+            Place::Idle | Place::Held(_) => {
+                let status = self.status();
+                self.names.portals.clear();
+                answer::ready(status, &mut self.client.outbox);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn key(&self, statement: &Statement) -> Key {
+        Key { text: statement.number, path: self.path_text.clone() }
+    }
+}
+
+/// Sends a client's Parse under our name, unless the backend has the statement.
+fn send_parse(work: &mut Work, parse: &Parse<'_>, key: Key) {
+    let client_name = Some(Bytes::copy_from_slice(parse.name));
+    work.segment_open = true;
+    if parse.name.is_empty() {
+        ask::parse(b"", parse.sql, parse.types, &mut work.wire().outbox);
+        work.backend().prepared.unnamed = Some(key);
+        let promise = Promise { key: None, client_name };
+        work.ledger.push(Owed::Parse { to: To::Client, promise });
+        return;
+    }
+    if work.backend().prepared.find(&key).is_some() {
+        let mut complete = BytesMut::new();
+        answer::bare(reply::PARSE_COMPLETE, &mut complete);
+        work.ledger.push(Owed::Ours(complete.freeze()));
+        return;
+    }
+    let number = add_prepared(work, key.clone());
+    let name = prepared::name(number);
+    ask::parse(name.as_bytes(), parse.sql, parse.types, &mut work.wire().outbox);
+    let promise = Promise { key: Some(key), client_name };
+    work.ledger.push(Owed::Parse { to: To::Client, promise });
+}
+
+/// Makes sure that the backend has a statement; gives its name there.
+fn ensure_prepared(
+    work: &mut Work,
+    statement: &Statement,
+    key: Key,
+    is_unnamed: bool,
+) -> String {
+    let prepared = &mut work.backend().prepared;
+    if is_unnamed {
+        if prepared.unnamed.as_ref() != Some(&key) {
+            prepared.unnamed = Some(key);
+            ask::parse(b"", &statement.sql, &statement.types, &mut work.wire().outbox);
+            let promise = Promise { key: None, client_name: None };
+            work.ledger.push(Owed::Parse { to: To::Nobody, promise });
+        }
+        return String::new();
+    }
+    if let Some(number) = prepared.find(&key) {
+        return prepared::name(number);
+    }
+    let name = prepared::name(add_prepared(work, key.clone()));
+    ask::parse(name.as_bytes(), &statement.sql, &statement.types, &mut work.wire().outbox);
+    let promise = Promise { key: Some(key), client_name: None };
+    work.ledger.push(Owed::Parse { to: To::Nobody, promise });
+    name
+}
+
+fn add_prepared(work: &mut Work, key: Key) -> u64 {
+    let (number, evicted) = work.backend().prepared.add(key);
+    if let Some(evicted) = evicted {
+        ask::close_statement(&prepared::name(evicted), &mut work.wire().outbox);
+        work.ledger.push(Owed::Close { to: To::Nobody });
+    }
+    number
+}
+
+/// The facts about a statement with its bound values, where those matter.
+fn bound(text: &Arc<Text>, bind: &BindNames<'_>) -> Arc<Text> {
+    let waits = |text: &Text| {
+        let mut configs = text.statements.iter().flat_map(|statement| &statement.set_configs);
+        configs.any(|change| matches!(change.value, Value::Parameter(_)))
+    };
+    if !waits(text) {
+        return text.clone();
+    }
+    let mut text = Text::clone(text);
+    for change in text.statements.iter_mut().flat_map(|statement| &mut statement.set_configs) {
+        if let Value::Parameter(number) = change.value {
+            let value = bind.text_parameter(number).and_then(|value| str::from_utf8(value).ok());
+            change.value = match value {
+                Some(value) => Value::Text(value.to_owned()),
+                None => Value::Unknown,
+            };
+        }
+    }
+    Arc::new(text)
+}
+
+/// What a soft transaction would say again on another shard.
+fn replay_text(text: &Text, statement: &Arc<Statement>) -> Bytes {
+    let is_as_it_came = *text == *statement.text;
+    if is_as_it_came {
+        return statement.sql.clone();
+    }
+    let quote = postgres_protocol::escape::escape_literal;
+    let calls = text.statements.iter().flat_map(|statement| &statement.set_configs);
+    let calls = calls.filter_map(|change| match &change.value {
+        Value::Text(value) => {
+            let (setting, value) = (quote(&change.setting), quote(value));
+            Some(format!("pg_catalog.set_config({setting},{value},{})", change.local))
+        }
+        _ => None,
+    });
+    format!("SELECT {}", calls.collect::<Vec<_>>().join(",")).into()
+}
+
+fn no_statement(name: &[u8]) -> Report {
+    let report = |message| Report::error(code::INVALID_STATEMENT, message);
+    if name.is_empty() {
+        return report("unnamed prepared statement does not exist".to_owned());
+    }
+    report(format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)))
+}
+
+fn no_portal(name: &[u8]) -> Report {
+    let message = format!("portal \"{}\" does not exist", String::from_utf8_lossy(name));
+    Report::error(code::INVALID_CURSOR, message)
+}

@@ -1,0 +1,62 @@
+//! Saying no: the client's transaction fails as it would on PostgreSQL, and nothing else does.
+
+use crate::protocol::answer::{self, Report};
+use crate::session::engage::Engaged;
+use crate::session::ledger::To;
+use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes};
+
+/// In which protocol the refused request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Simple,
+    Extended,
+}
+
+impl Session {
+    /// Answers a request with an error, before anything of it is sent to a shard.
+    pub(super) async fn refuse(
+        &mut self,
+        report: Report,
+        way: Way,
+        sql: &[u8],
+    ) -> Result<Flow, End> {
+        if self.parts.log != Statements::None {
+            tracing::info!(
+                target: "veneer::statement",
+                user = %self.user.name,
+                code = report.code,
+                message = ?report.message,
+                sql = ?String::from_utf8_lossy(sql),
+                "refused"
+            );
+        }
+        if let Place::Held(_) = self.place {
+            // The transaction must fail, and only a shard can say how a failed one behaves.
+            match self.engage_base().await? {
+                Engaged::Ready => {}
+                Engaged::Wait => return Ok(Flow::Wait),
+                Engaged::Refused(_) => {
+                    return Err(End::told(Report { severity: answer::Severity::Fatal, ..report }));
+                }
+            }
+        }
+        match &mut self.place {
+            Place::Idle | Place::Held(_) => {
+                report.write(&mut self.client.outbox);
+                if way == Way::Simple {
+                    answer::ready(self.status(), &mut self.client.outbox);
+                }
+            }
+            Place::Working(work) => {
+                work.poison(bytes(&report));
+                if way == Way::Simple {
+                    work.sync(To::Client);
+                }
+            }
+        }
+        if way == Way::Extended {
+            self.pipeline = Pipeline::SkippingToSync;
+        }
+        Ok(Flow::Next)
+    }
+}

@@ -1,0 +1,254 @@
+//! What the shard answers, and what it means for the session.
+
+use std::time::Duration;
+
+use bytes::Buf;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use crate::pool::Lease;
+use crate::protocol::answer::{Report, Status};
+use crate::protocol::ask;
+use crate::protocol::frame::{HEADER_BYTES, Header, reply};
+use crate::session::ledger::Promise;
+use crate::session::report::code;
+use crate::session::work::{Bond, Fault, Happened, Prefix, Work};
+use crate::session::{End, Pipeline, Place, Session};
+use crate::sql::{Act, Text};
+
+/// Undoes everything that code which we could not see may have left. Prepared statements are ours
+/// and stay. `DISCARD ALL` would take them, and cannot stand beside other statements.
+const RESET: &str = "RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;\
+    SELECT pg_catalog.pg_advisory_unlock_all();DISCARD SEQUENCES;DISCARD TEMP";
+
+/// A backend that takes longer to become clean is closed.
+const RESET_WAIT_MAX: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// Moves replies to the client; tells whether any of them meant something.
+    pub(super) async fn take_replies(&mut self) -> Result<bool, End> {
+        self.take_notifications()?;
+        let mut any = false;
+        loop {
+            let Place::Working(work) = &mut self.place else { return Ok(any) };
+            match work.relay(&mut self.client.outbox) {
+                Ok(Some(happened)) => {
+                    any = true;
+                    self.follow(happened);
+                }
+                Ok(None) => break,
+                Err(fault) => return Err(self.fault(&fault)),
+            }
+        }
+        if let Place::Working(work) = &mut self.place
+            && work.is_clean()
+        {
+            self.release().await;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// What kept backends say on their own account.
+    fn take_notifications(&mut self) -> Result<(), End> {
+        let out = &mut self.client.outbox;
+        let mut fault = None;
+        self.kept.retain_mut(|work| match work.relay(out) {
+            Ok(_) => true,
+            Err(error) => {
+                fault = Some((work.shard.name.clone(), error));
+                false
+            }
+        });
+        match fault {
+            None => Ok(()),
+            Some((shard, error)) => {
+                warn!(%shard, %error, "a kept backend was lost");
+                Err(End::told(Report::fatal(
+                    code::CONNECTION_FAILURE,
+                    format!("the connection to shard \"{shard}\", which held state of this session, was lost"),
+                )))
+            }
+        }
+    }
+
+    fn follow(&mut self, happened: Happened) {
+        match happened {
+            Happened::Done(text, index) => self.follow_act(&text, index),
+            Happened::Failed { broken, skips } => self.follow_failure(broken, skips),
+            Happened::Ready(status) => self.follow_ready(status),
+        }
+    }
+
+    fn follow_act(&mut self, text: &Text, index: usize) {
+        let Place::Working(work) = &mut self.place else { return };
+        let Some(statement) = text.statements.get(index) else { return };
+        let tracked = &mut self.tracked;
+        match &statement.act {
+            Act::Begin { .. } => tracked.begin(),
+            Act::Commit { .. } => {
+                if work.failed { tracked.roll_back() } else { tracked.commit() }
+                work.failed = false;
+                tracked.begin();
+            }
+            Act::Rollback { .. } => {
+                tracked.roll_back();
+                work.failed = false;
+                tracked.begin();
+            }
+            Act::Savepoint(name) => tracked.savepoint(name),
+            Act::Release(name) => tracked.release(name),
+            Act::RollbackTo(name) => {
+                tracked.roll_back_to(name);
+                work.failed = false;
+            }
+            Act::Set(change) => {
+                work.reset |= change.value == crate::sql::Value::Default;
+                tracked.change(change);
+            }
+            Act::ResetAll => {
+                work.reset = true;
+                tracked.reset_all();
+            }
+            Act::DiscardAll => {
+                work.reset = true;
+                work.backend().prepared.clear();
+                work.keep = None;
+                tracked.reset_all();
+                self.names.statements.clear();
+            }
+            Act::Deallocate(name) => forget(&mut self.names, name.as_deref()),
+            Act::None
+            | Act::TwoPhase
+            | Act::SetTransaction { .. }
+            | Act::Prepare(_)
+            | Act::Execute(_)
+            | Act::Show(_)
+            | Act::Copy => {}
+        }
+        statement.set_configs.iter().for_each(|change| tracked.change(change));
+        self.settle_path();
+    }
+
+    fn follow_failure(&mut self, broken: Vec<Promise>, skips: bool) {
+        let Place::Working(work) = &mut self.place else { return };
+        work.failed = true;
+        for Promise { key, client_name } in broken {
+            match key {
+                Some(key) => work.backend().prepared.remove(&key),
+                None => work.backend().prepared.unnamed = None,
+            }
+            if let Some(name) = client_name {
+                self.names.statements.remove(&name);
+            }
+        }
+        if skips {
+            self.pipeline = Pipeline::SkippingToSync;
+        }
+    }
+
+    fn follow_ready(&mut self, status: Status) {
+        let Place::Working(work) = &mut self.place else { return };
+        work.unsettled &= !work.ledger.is_empty();
+        if status != Status::Idle {
+            return;
+        }
+        if work.failed { self.tracked.roll_back() } else { self.tracked.commit() }
+        work.failed = false;
+        if work.ledger.is_empty() {
+            work.bond = Bond::Soft(Prefix::default());
+            self.names.portals.clear();
+        } else {
+            self.tracked.begin();
+        }
+        self.settle_path();
+    }
+
+    /// Lets the backend go: home if it is clean, onto the shelf if its state is this client's.
+    pub(super) async fn release(&mut self) {
+        let Place::Working(mut work) = std::mem::replace(&mut self.place, Place::Idle) else {
+            return;
+        };
+        // Waits for a cancel that is under way: it must not hit whoever comes next.
+        self.listed.reach.set(None).await;
+        work.suspect |= self.listed.reach.take_cancelled();
+        let told = (!work.reset).then(|| self.tracked.session().clone());
+        work.backend().told = told;
+        work.reset = false;
+        if work.keep.is_some() {
+            self.kept.push(*work);
+        } else if work.suspect {
+            tokio::spawn(clean(work.into_lease(), RESET));
+        } else {
+            work.into_lease().give_back();
+        }
+    }
+
+    /// Gives up an empty branch of a transaction; the backend is rolled back behind the scenes.
+    pub(super) async fn abandon(&mut self, work: Box<Work>) {
+        self.listed.reach.set(None).await;
+        self.listed.reach.take_cancelled();
+        tokio::spawn(async move {
+            let mut lease = work.into_lease();
+            lease.backend().told = None;
+            clean(lease, "ROLLBACK").await;
+        });
+    }
+
+    fn fault(&mut self, fault: &Fault) -> End {
+        let Place::Working(work) = &self.place else { return End::Gone };
+        let shard = &work.shard.name;
+        warn!(%shard, error = %fault, "a backend cannot go on");
+        End::told(Report::fatal(
+            code::CONNECTION_FAILURE,
+            format!("the conversation with shard \"{shard}\" broke down"),
+        ))
+    }
+}
+
+/// DEALLOCATE of a name that was prepared over the protocol.
+pub(super) fn forget(names: &mut super::Names, name: Option<&str>) {
+    match name {
+        Some(name) => {
+            names.statements.remove(name.as_bytes());
+        }
+        None => names.statements.clear(),
+    }
+}
+
+/// Makes a backend fit for anyone and sends it home; one that cannot be made so is closed.
+async fn clean(mut lease: Lease, sql: &str) {
+    match timeout(RESET_WAIT_MAX, run(&mut lease, sql)).await {
+        Ok(Some(())) => {
+            if sql == RESET {
+                lease.backend().told = Some(Default::default());
+            }
+            lease.give_back();
+        }
+        Ok(None) | Err(_) => debug!("a backend could not be reset and is closed"),
+    }
+}
+
+/// Runs a text of ours; `Some` when all of it succeeded and the backend is idle.
+async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
+    let wire = &mut lease.backend().wire;
+    ask::query(sql, &mut wire.outbox).ok()?;
+    wire.flush().await.ok()?;
+    loop {
+        let Some(header) = Header::peek(&wire.inbox).ok()? else {
+            wire.fill().await.ok()?;
+            continue;
+        };
+        if wire.inbox.len() < header.frame_bytes() {
+            wire.fill().await.ok()?;
+            continue;
+        }
+        let status = wire.inbox.get(HEADER_BYTES).copied();
+        wire.inbox.advance(header.frame_bytes());
+        match header.tag {
+            reply::ERROR => return None,
+            reply::READY_FOR_QUERY => return (status == Some(b'I')).then_some(()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the client asks, message by message, as far as it has come.
+
+use bytes::{Buf, BytesMut};
+
+use crate::protocol::answer::Report;
+use crate::protocol::ask;
+use crate::protocol::cursor::Malformed;
+use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
+use crate::protocol::request::RequestTag;
+use crate::protocol::wire::OUTBOX_BYTES_MAX;
+use crate::session::ledger::Owed;
+use crate::session::report::code;
+use crate::session::{End, Flow, Pipeline, Place, Rest, Session};
+
+/// Two names, and nothing longer, must have come before a Bind can be routed.
+const NAMES_BYTES_MAX: usize = 4 * 1024;
+
+/// A Bind up to here is checked whole before anything of it is sent.
+const WHOLE_BIND_BYTES_MAX: usize = 64 * 1024;
+
+impl Session {
+    /// Takes all requests that have come whole; tells whether there was any.
+    pub(super) async fn take_requests(&mut self) -> Result<bool, End> {
+        // Taken out, so that a request can be read in place while the session acts on it.
+        let mut inbox = std::mem::take(&mut self.client.inbox);
+        let taken = self.take_all(&mut inbox).await;
+        self.client.inbox = inbox;
+        taken
+    }
+
+    async fn take_all(&mut self, inbox: &mut BytesMut) -> Result<bool, End> {
+        let mut taken = false;
+        self.wanted_bytes = 0;
+        loop {
+            if self.is_full() {
+                return Ok(taken);
+            }
+            if self.rest.is_some() {
+                let moved = self.take_rest(inbox);
+                taken |= 0 < moved;
+                if self.rest.is_some() {
+                    return Ok(taken);
+                }
+            }
+            let Some((tag, header)) = Header::peek_request(inbox).map_err(violation)? else {
+                return Ok(taken);
+            };
+            self.check_size(tag, header)?;
+            let here = header.frame_bytes().min(inbox.len());
+            if here < self.needed(tag, header) {
+                self.wanted_bytes = self.needed(tag, header);
+                return Ok(taken);
+            }
+            let body = &inbox[HEADER_BYTES..here];
+            let flow = self.request(tag, header, body).await?;
+            if flow == Flow::Wait {
+                return Ok(taken);
+            }
+            inbox.advance(here);
+            taken = true;
+            let bytes_left = header.frame_bytes() - here;
+            if 0 < bytes_left {
+                self.rest = Some(Rest { bytes_left, pass: flow == Flow::Passed });
+            }
+        }
+    }
+
+    /// The backend is sent no more before it has taken what it was sent.
+    fn is_full(&mut self) -> bool {
+        match &mut self.place {
+            Place::Working(work) => OUTBOX_BYTES_MAX <= work.wire().outbox.len(),
+            Place::Idle | Place::Held(_) => false,
+        }
+    }
+
+    fn take_rest(&mut self, inbox: &mut BytesMut) -> usize {
+        let Some(rest) = &mut self.rest else { return 0 };
+        let bytes = rest.bytes_left.min(inbox.len());
+        let piece = inbox.split_to(bytes);
+        rest.bytes_left -= bytes;
+        if rest.pass
+            && let Place::Working(work) = &mut self.place
+        {
+            work.wire().outbox.extend_from_slice(&piece);
+        }
+        if rest.bytes_left == 0 {
+            self.rest = None;
+        }
+        bytes
+    }
+
+    /// The part of a message that must have come before it can be acted on.
+    fn needed(&self, tag: RequestTag, header: Header) -> usize {
+        match tag {
+            RequestTag::CopyData => HEADER_BYTES,
+            RequestTag::FunctionCall => HEADER_BYTES,
+            RequestTag::Bind if WHOLE_BIND_BYTES_MAX < header.body_bytes => {
+                HEADER_BYTES + NAMES_BYTES_MAX
+            }
+            _ => header.frame_bytes(),
+        }
+    }
+
+    fn check_size(&self, tag: RequestTag, header: Header) -> Result<(), End> {
+        let settings = &self.parts.settings;
+        let bytes_max = match tag {
+            RequestTag::Query | RequestTag::Parse => settings.statement_bytes_max as u64,
+            _ => settings.message_bytes_max,
+        };
+        if header.body_bytes as u64 <= bytes_max {
+            return Ok(());
+        }
+        let bytes = header.body_bytes;
+        Err(End::told(Report::fatal(
+            code::LIMIT_EXCEEDED,
+            format!("a message of {bytes} bytes is longer than {bytes_max} bytes"),
+        )))
+    }
+
+    async fn request(
+        &mut self,
+        tag: RequestTag,
+        header: Header,
+        body: &[u8],
+    ) -> Result<Flow, End> {
+        if self.pipeline == Pipeline::SkippingToSync {
+            return match tag {
+                RequestTag::Sync => self.sync(),
+                RequestTag::Terminate => Err(End::Goodbye),
+                _ => Ok(Flow::Next),
+            };
+        }
+        match tag {
+            RequestTag::Query => self.query(body).await,
+            RequestTag::Parse => self.parse(body).await,
+            RequestTag::Bind => self.bind(header, body).await,
+            RequestTag::Describe => self.describe(body).await,
+            RequestTag::Execute => self.execute(body).await,
+            RequestTag::Close => self.close(body),
+            RequestTag::Flush => self.flush(),
+            RequestTag::Sync => self.sync(),
+            RequestTag::CopyData | RequestTag::CopyDone | RequestTag::CopyFail => {
+                self.copy(tag, header, body)
+            }
+            RequestTag::FunctionCall => self.function_call(header, body).await,
+            RequestTag::Terminate => Err(End::Goodbye),
+            RequestTag::Password => Err(violation(FrameError::Tag(b'p'))),
+        }
+    }
+
+    /// COPY data outside of COPY is passed over, as PostgreSQL does.
+    fn copy(&mut self, tag: RequestTag, header: Header, body: &[u8]) -> Result<Flow, End> {
+        if let Place::Working(work) = &mut self.place {
+            ask::front(tag_byte(tag), header.body_bytes, body, &mut work.wire().outbox);
+            if tag != RequestTag::CopyData {
+                work.ledger.push(Owed::CopyEnd);
+            }
+            return Ok(Flow::Passed);
+        }
+        Ok(Flow::Next)
+    }
+}
+
+fn tag_byte(tag: RequestTag) -> u8 {
+    match tag {
+        RequestTag::CopyData => b'd',
+        RequestTag::CopyDone => b'c',
+        _ => b'f',
+    }
+}
+
+/// A stream that has lost its framing cannot be read on.
+fn violation(error: FrameError) -> End {
+    let message = match error {
+        FrameError::Length { .. } => "invalid message length".to_owned(),
+        FrameError::Tag(tag) => format!("invalid frontend message type {tag}"),
+    };
+    End::told(Report::fatal(code::PROTOCOL_VIOLATION, message))
+}
+
+/// A message whose frame is whole but whose body makes no sense.
+pub(super) fn malformed(_: Malformed) -> Report {
+    Report::error(code::PROTOCOL_VIOLATION, "invalid message format")
+}

@@ -1,0 +1,161 @@
+//! The simple protocol: one Query, any number of statements, one `ReadyForQuery`.
+
+use std::sync::Arc;
+
+use crate::protocol::answer;
+use crate::protocol::ask;
+use crate::protocol::frame::Header;
+use crate::protocol::request;
+use crate::router::{Firmness, Plan, Reason};
+use crate::session::engage::Engaged;
+use crate::session::ledger::{Owed, Promise, To};
+use crate::session::refuse::Way;
+use crate::session::requests::malformed;
+use crate::session::{End, Flow, Place, Session, bytes, report};
+use crate::sql::{Act, ReadError, Text, Value};
+
+impl Session {
+    pub(super) async fn query(&mut self, body: &[u8]) -> Result<Flow, End> {
+        let sql = match request::query(body) {
+            Ok(sql) => sql,
+            Err(error) => return self.refuse(malformed(error), Way::Simple, b"").await,
+        };
+        let text = match self.read(sql).await {
+            Ok(text) => text,
+            Err(error) => return self.unreadable(&error, Way::Simple, sql).await,
+        };
+        if let Some(tag) = self.answer(&text, sql) {
+            answer::command_complete(tag, &mut self.client.outbox);
+            answer::ready(self.status(), &mut self.client.outbox);
+            return Ok(Flow::Next);
+        }
+        let plan = match self.check_order(&text).and_then(|()| self.plan_for(&text)) {
+            Ok(plan) => plan,
+            Err(report) if self.must_wait() => {
+                drop(report);
+                return Ok(Flow::Wait);
+            }
+            Err(report) => return self.refuse(report, Way::Simple, sql).await,
+        };
+        match self.engage(&plan, &text, sql).await? {
+            Engaged::Ready => {}
+            Engaged::Wait => return Ok(Flow::Wait),
+            Engaged::Refused(report) => return self.refuse(report, Way::Simple, sql).await,
+        }
+        if let Place::Working(work) = &mut self.place {
+            work.remember(&text, || String::from_utf8_lossy(sql).into_owned());
+            ask::front(b'Q', body.len(), body, &mut work.wire().outbox);
+            work.ledger.push(Owed::Query { to: To::Client, text: Some(text), done: 0 });
+        }
+        Ok(Flow::Next)
+    }
+
+    /// What a text says, from memory if it was read before.
+    pub(super) async fn read(&self, sql: &[u8]) -> Result<Arc<Text>, ReadError> {
+        match self.parts.reader.cached(sql) {
+            Some(read) => read,
+            None => self.parts.reader.read(sql).await,
+        }
+    }
+
+    /// In a failed transaction everything goes to the shard that failed: it knows what to say.
+    pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, crate::protocol::answer::Report> {
+        if let Place::Working(work) = &self.place
+            && work.ledger.is_empty()
+            && work.status == answer::Status::Failed
+        {
+            let shard = work.shard.clone();
+            return Ok(Plan { shard, reason: Reason::Home, firmness: Firmness::Soft });
+        }
+        self.plan(text)
+    }
+
+    /// A refusal may rest on settings, or on a transaction, that are still on their way.
+    pub(super) fn must_wait(&mut self) -> bool {
+        let Place::Working(work) = &mut self.place else { return false };
+        if work.ledger.is_empty() {
+            return false;
+        }
+        if work.segment_open {
+            ask::flush(&mut work.wire().outbox);
+        }
+        true
+    }
+
+    /// RESET gives a backend its own start value, and the client's only afterwards: nothing in the
+    /// same text may rely on it.
+    fn check_order(&self, text: &Text) -> Result<(), crate::protocol::answer::Report> {
+        if self.tracked.start().get("search_path").is_none() {
+            return Ok(());
+        }
+        let resets = |act: &Act| match act {
+            Act::ResetAll | Act::DiscardAll => true,
+            Act::Set(change) => change.setting == "search_path" && change.value == Value::Default,
+            _ => false,
+        };
+        let reset = text.statements.iter().position(|statement| resets(&statement.act));
+        let relies = |index: usize| text.statements[index + 1..].iter().any(|s| s.unqualified);
+        match reset {
+            Some(index) if relies(index) => Err(crate::protocol::answer::Report::error(
+                report::code::FEATURE_NOT_SUPPORTED,
+                "RESET of search_path cannot be followed by its use in the same message",
+            )
+            .hint("Send the statements one by one.")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A text that we cannot read. If it is only its grammar, PostgreSQL shall word the error: the
+    /// text is prepared there and never executed.
+    pub(super) async fn unreadable(
+        &mut self,
+        error: &ReadError,
+        way: Way,
+        sql: &[u8],
+    ) -> Result<Flow, End> {
+        let report = report::unreadable(error);
+        if !matches!(error, ReadError::Syntax(_)) {
+            return self.refuse(report, way, sql).await;
+        }
+        match self.engage_base().await? {
+            Engaged::Ready => {}
+            Engaged::Wait => return Ok(Flow::Wait),
+            Engaged::Refused(_) => return self.refuse(report, way, sql).await,
+        }
+        if let Place::Working(work) = &mut self.place {
+            ask::parse(b"", sql, &[0, 0], &mut work.wire().outbox);
+            work.backend().prepared.unnamed = None;
+            let promise = Promise { key: None, client_name: None };
+            work.ledger.push(Owed::Parse { to: To::Nobody, promise });
+            // Should the shard know more grammar than we do, it fails here.
+            work.poison(bytes(&report));
+            if way == Way::Simple {
+                work.sync(To::Client);
+            }
+        }
+        if way == Way::Extended {
+            self.pipeline = super::Pipeline::SkippingToSync;
+        }
+        Ok(Flow::Next)
+    }
+
+    /// FunctionCall names a function by its number: it runs where the session is.
+    pub(super) async fn function_call(
+        &mut self,
+        header: Header,
+        body: &[u8],
+    ) -> Result<Flow, End> {
+        match self.engage_base().await? {
+            Engaged::Ready => {}
+            Engaged::Wait => return Ok(Flow::Wait),
+            Engaged::Refused(report) => return self.refuse(report, Way::Simple, b"").await,
+        }
+        if let Place::Working(work) = &mut self.place {
+            work.suspect = true;
+            work.bond = super::work::Bond::Firm;
+            ask::front(b'F', header.body_bytes, body, &mut work.wire().outbox);
+            work.ledger.push(Owed::FunctionCall);
+        }
+        Ok(Flow::Passed)
+    }
+}

@@ -1,0 +1,100 @@
+//! Waiting for either side, each at its own pace.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::protocol::answer::Report;
+use crate::protocol::wire::OUTBOX_BYTES_MAX;
+use crate::session::report::code;
+use crate::session::{End, Place, Session};
+
+/// Requests are taken in up to here while others are under way.
+const INBOX_BYTES_MAX: usize = 64 * 1024;
+
+impl Session {
+    /// Writes what can be written and waits until something has come, or a full side has room.
+    pub(super) async fn wait(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
+        if !matches!(self.place, Place::Idle) {
+            return poll_fn(|cx| self.poll(cx)).await;
+        }
+        self.client.give_back_if_empty();
+        tokio::select! {
+            biased;
+            end = poll_fn(|cx| self.poll(cx)) => end,
+            () = shutdown.cancelled() => Err(End::told(Report::fatal(
+                code::ADMIN_SHUTDOWN,
+                "terminating connection due to administrator command",
+            ))),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let mut ready = false;
+        let was_full = OUTBOX_BYTES_MAX <= self.client.outbox.len();
+        if let Poll::Ready(Err(_)) = self.client.poll_flush(cx) {
+            return Poll::Ready(Err(End::Gone));
+        }
+        let has_room = self.client.outbox.len() < OUTBOX_BYTES_MAX;
+        ready |= was_full && has_room;
+
+        let mut takes_requests = true;
+        if let Place::Working(work) = &mut self.place {
+            let wire = work.wire();
+            let was_full = OUTBOX_BYTES_MAX <= wire.outbox.len();
+            if let Poll::Ready(Err(error)) = wire.poll_flush(cx) {
+                return Poll::Ready(Err(self.lost(Some(error))));
+            }
+            takes_requests = wire.outbox.len() < OUTBOX_BYTES_MAX;
+            ready |= was_full && takes_requests;
+            // A slow client stops the reads from its own backend, and no other.
+            if has_room {
+                match wire.poll_fill(cx) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.lost(None))),
+                    Poll::Ready(Ok(_)) => ready = true,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(Some(error)))),
+                    Poll::Pending => {}
+                }
+            }
+        }
+        ready |= self.poll_kept(cx);
+        let inbox_bytes_max = INBOX_BYTES_MAX.max(self.wanted_bytes);
+        if takes_requests && self.client.inbox.len() < inbox_bytes_max {
+            match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Gone)),
+                Poll::Ready(Ok(_)) => ready = true,
+                Poll::Pending => {}
+            }
+        }
+        if ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Kept backends may speak at any time: notifications, or their end.
+    fn poll_kept(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut ready = false;
+        self.kept.retain_mut(|work| match work.wire().poll_fill(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(0) | Err(_)) => false,
+            Poll::Ready(Ok(_)) => {
+                ready = true;
+                true
+            }
+        });
+        ready
+    }
+
+    /// The backend is gone with work under way.
+    fn lost(&mut self, error: Option<std::io::Error>) -> End {
+        let Place::Working(work) = &self.place else { return End::Gone };
+        let shard = &work.shard.name;
+        tracing::warn!(%shard, error = error.map(tracing::field::display), "a backend was lost");
+        End::told(
+            Report::fatal(
+                code::CONNECTION_FAILURE,
+                format!("the connection to shard \"{shard}\" was lost"),
+            )
+            .detail("Whether the last statement took effect is not known."),
+        )
+    }
+}
