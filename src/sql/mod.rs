@@ -3,7 +3,20 @@
 //! Nothing here knows of tenants, shards or sessions. A [`Statement`] is a list of facts;
 //! the router and the session draw conclusions from them.
 
+mod fallback;
+mod functions;
+mod guard;
+mod keywords;
+mod lex;
+mod literal;
+mod parse;
 pub mod path;
+mod reader;
+mod shape;
+mod tree;
+mod walk;
+
+pub use reader::{Reader, Settings};
 
 use std::sync::Arc;
 
@@ -28,6 +41,9 @@ pub struct Statement {
     /// `set_config` calls in it, in order. (`SET` itself is an [`Act`].)
     pub set_configs: Vec<Change>,
     pub leaves: Leaves,
+    /// Bound parameters, counted from 1, whose value may name a schema as a `Perhaps` literal
+    /// would: `nextval($1)`, `$1::regclass`, `table_schema = $1` in a catalogue statement.
+    pub parameters: Vec<u16>,
 }
 
 /// How a statement touches data.

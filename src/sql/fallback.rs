@@ -1,0 +1,52 @@
+//! Facts without a tree, for a statement too deep for the parser: more than it says, never less.
+
+use super::lex::{Kind, Lexer};
+use super::literal;
+use super::walk::Findings;
+use super::{Access, Act, Leaves, Name, NameKind, ReadError, Statement, Text};
+
+const DATA_STATEMENTS: [&str; 7] =
+    ["select", "insert", "update", "delete", "merge", "with", "values"];
+
+/// Every word that stands before a dot may be a schema.
+pub fn find(sql: &str) -> Result<Findings, ReadError> {
+    let pieces: Vec<_> = Lexer::new(sql.as_bytes())
+        .filter(|piece| {
+            !matches!(piece.kind, Kind::Space | Kind::LineComment | Kind::BlockComment(_))
+        })
+        .collect();
+    let body = |at: usize| pieces.get(at).map_or("", |piece| &sql[piece.start..piece.end]);
+    let first = (0..pieces.len()).find(|at| body(*at) != "(").map_or("", body);
+    let known = DATA_STATEMENTS.iter().any(|word| first.eq_ignore_ascii_case(word));
+    let end = (0..pieces.len()).rfind(|at| body(*at) != ";").map_or(0, |at| at + 1);
+    let single = (0..end).all(|at| body(at) != ";");
+    if !known || !single {
+        return Err(ReadError::Complex("it nests too deeply to be parsed".into()));
+    }
+
+    let mut names = Vec::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        match piece.kind {
+            Kind::Text | Kind::Unicode | Kind::Name | Kind::Word => {}
+            _ => continue,
+        }
+        let quoted = matches!(piece.kind, Kind::Name | Kind::Word);
+        if !quoted || body(at + 1).starts_with('.') {
+            names.extend(literal::words_before_dots(body(at), quoted));
+        }
+    }
+    names.sort();
+    names.dedup();
+    let names = names.into_iter().map(|schema| Name { schema, kind: NameKind::Perhaps }).collect();
+    let statement = Statement {
+        access: Access::Write,
+        names,
+        unqualified: true,
+        catalogue: false,
+        act: Act::None,
+        set_configs: Vec::new(),
+        leaves: Leaves::Unknown,
+        parameters: Vec::new(),
+    };
+    Ok(Findings { text: Text { statements: vec![statement] }, literal_free: false })
+}

@@ -1,0 +1,134 @@
+//! Reads texts, and remembers what they said.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+
+use super::walk::Findings;
+use super::{Read, Text, guard, parse, shape};
+
+/// A longer text is parsed again each time: the bulk inserts of one client would push out
+/// everybody's statements.
+const ENTRY_BYTES_MAX: usize = 64 << 10;
+/// The cache reckons with entries of about this size.
+const ENTRY_BYTES_USUAL: u64 = 1 << 10;
+/// What an entry costs besides its key and its facts.
+const ENTRY_BYTES_EXTRA: u64 = 128;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Texts are parsed up to this size.
+    pub parse_bytes_max: ByteSize,
+    /// Memory for what was read, at most.
+    pub cache_bytes_max: ByteSize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { parse_bytes_max: ByteSize::kib(128), cache_bytes_max: ByteSize::mib(16) }
+    }
+}
+
+type Memory = Cache<Box<[u8]>, Arc<Text>, Weight, foldhash::fast::RandomState>;
+
+/// The door to the parser. Cheap to share.
+pub struct Reader {
+    parse_bytes_max: usize,
+    /// By the whole text.
+    exact: Memory,
+    /// By the text without its literals; only what hangs on none.
+    shapes: Memory,
+}
+
+thread_local! {
+    /// Where shapes are written before they are looked up.
+    static SHAPE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Reader {
+    pub fn new(settings: &Settings) -> Self {
+        let half = settings.cache_bytes_max.as_u64() / 2;
+        let memory = || {
+            let entries = usize::try_from(half / ENTRY_BYTES_USUAL).unwrap_or(usize::MAX);
+            Cache::with(entries, half, Weight, Default::default(), Default::default())
+        };
+        Self {
+            parse_bytes_max: usize::try_from(settings.parse_bytes_max.as_u64())
+                .unwrap_or(usize::MAX),
+            exact: memory(),
+            shapes: memory(),
+        }
+    }
+
+    /// What is known of this text already. Never parses, never waits.
+    pub fn cached(&self, sql: &[u8]) -> Option<Read> {
+        if ENTRY_BYTES_MAX < sql.len() {
+            return None;
+        }
+        let by_shape = with_shape(sql, |shape| self.shapes.get(shape)).flatten();
+        by_shape.or_else(|| self.exact.get(sql)).map(Ok)
+    }
+
+    /// Says what a text says, parsing it if it is new.
+    pub async fn read(&self, sql: &[u8]) -> Read {
+        if let Some(read) = self.cached(sql) {
+            return read;
+        }
+        let text = guard::admit(sql, self.parse_bytes_max)?;
+        let findings = parse::parse(text).await?;
+        Ok(self.remember(sql, findings))
+    }
+
+    /// The same, for callers without a runtime.
+    pub fn read_now(&self, sql: &[u8]) -> Read {
+        if let Some(read) = self.cached(sql) {
+            return read;
+        }
+        let text = guard::admit(sql, self.parse_bytes_max)?;
+        let findings = parse::parse_now(text)?;
+        Ok(self.remember(sql, findings))
+    }
+
+    fn remember(&self, sql: &[u8], findings: Findings) -> Arc<Text> {
+        let text = Arc::new(findings.text);
+        if ENTRY_BYTES_MAX < sql.len() {
+            return text;
+        }
+        let kept = findings.literal_free
+            && with_shape(sql, |shape| self.shapes.insert(shape.into(), text.clone())).is_some();
+        if !kept {
+            self.exact.insert(sql.into(), text.clone());
+        }
+        text
+    }
+}
+
+/// Runs `body` with the shape of a text, if it has one.
+fn with_shape<T>(sql: &[u8], body: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    SHAPE.with_borrow_mut(|buffer| shape::write(sql, buffer).then(|| body(buffer)))
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Box<[u8]>, Arc<Text>> for Weight {
+    fn weight(&self, key: &Box<[u8]>, text: &Arc<Text>) -> u64 {
+        let facts: usize = text
+            .statements
+            .iter()
+            .map(|statement| {
+                let names: usize = statement.names.iter().map(|name| 48 + name.schema.len()).sum();
+                size_of_val(statement) + names + 128 * statement.set_configs.len()
+            })
+            .sum();
+        (key.len() + facts) as u64 + ENTRY_BYTES_EXTRA
+    }
+}
+
+#[cfg(test)]
+mod tests;

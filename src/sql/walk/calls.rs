@@ -1,0 +1,242 @@
+//! Calls, casts and comparisons: where code is run, and where a literal may name an object.
+
+use super::Walk;
+use crate::sql::functions::{self, Effect};
+use crate::sql::literal;
+use crate::sql::tree::{Node, Tree};
+use crate::sql::{Access, Change, Keep, Leaves, NameKind, Value};
+
+/// Columns of the catalogue that are compared all day and never hold a schema.
+const NOT_SCHEMAS: [&str; 22] = [
+    "relkind",
+    "relname",
+    "contype",
+    "typtype",
+    "attname",
+    "proname",
+    "typname",
+    "conname",
+    "tgname",
+    "relpersistence",
+    "collname",
+    "datname",
+    "rolname",
+    "extname",
+    "amname",
+    "spcname",
+    "lanname",
+    "opcname",
+    "table_name",
+    "column_name",
+    "table_type",
+    "data_type",
+];
+
+impl<'t> Walk<'t> {
+    fn while_naming(&mut self, body: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.naming, true);
+        body(self);
+        self.naming = before;
+    }
+
+    pub(super) fn call(&mut self, node: &'t Node) {
+        let words = node.get("funcname").and_then(Tree::words).unwrap_or_default();
+        let effect = match words[..] {
+            [name] | ["pg_catalog", name] => functions::effect(name),
+            ["information_schema", _] => Effect::Catalogue,
+            [.., schema, _] => {
+                self.name(schema, NameKind::Other);
+                Effect::Unknown
+            }
+            [] => Effect::Unknown,
+        };
+        match effect {
+            Effect::Harmless => {}
+            Effect::Reads => self.raise(Access::Read),
+            Effect::Catalogue => {
+                self.raise(Access::Read);
+                self.catalogue = true;
+            }
+            Effect::Writes => {
+                self.raise(Access::Write);
+                self.literal_mattered = true;
+            }
+            Effect::SetConfig => return self.set_config(node, false),
+            Effect::Locks => {
+                self.raise(Access::Write);
+                self.keep(Keep::AdvisoryLock);
+                self.literal_mattered = true;
+            }
+            Effect::Seeds => {
+                self.raise(Access::Write);
+                self.keep(Keep::Seed);
+            }
+            Effect::Unknown => {
+                self.raise(Access::Write);
+                self.leave(Leaves::Unknown);
+                self.foreign = true;
+            }
+        }
+        let rest = |walk: &mut Self| {
+            for (field, tree) in &node.fields {
+                if *field != "funcname" {
+                    walk.visit(tree);
+                }
+            }
+        };
+        if effect == Effect::Harmless { rest(self) } else { self.while_naming(rest) }
+    }
+
+    /// `certain`: it runs exactly once when its statement does.
+    pub(super) fn set_config(&mut self, node: &'t Node, certain: bool) {
+        self.literal_mattered = true;
+        let arguments = node.list("args");
+        for argument in arguments {
+            self.visit(argument);
+        }
+        let known = match arguments {
+            [setting, value, local] => {
+                text_of(setting).map(|setting| (setting, value_of(value), truth_of(local)))
+            }
+            _ => None,
+        };
+        let Some((setting, value, local)) = known else {
+            self.raise(Access::Write);
+            self.leave(Leaves::Unknown);
+            return;
+        };
+        if local.is_none() {
+            self.leave(Leaves::Unknown);
+        }
+        let value = if certain && local.is_some() { value } else { Value::Unknown };
+        let setting = setting.to_ascii_lowercase();
+        self.set_configs.push(Change { setting, value, local: local.unwrap_or(false) });
+    }
+
+    pub(super) fn cast(&mut self, node: &'t Node) {
+        self.visit_field(node, "type_name");
+        let names = node.child("type_name").and_then(|name| name.get("names"));
+        let last = names.and_then(Tree::words).and_then(|words| words.last().copied());
+        if last.is_some_and(|last| last.starts_with("reg")) {
+            self.raise(Access::Read);
+            self.catalogue = true;
+            self.while_naming(|walk| walk.visit_field(node, "arg"));
+        } else {
+            self.visit_field(node, "arg");
+        }
+    }
+
+    pub(super) fn constant(&mut self, node: &'t Node) {
+        if !self.naming {
+            return;
+        }
+        if let Some(text) = node.child("val").filter(|value| value.kind == "String") {
+            self.literal_mattered = true;
+            for name in literal::names(text.text("sval")) {
+                self.name(&name, NameKind::Perhaps);
+            }
+        }
+    }
+
+    pub(super) fn parameter(&mut self, node: &'t Node) {
+        if self.naming {
+            self.name_parameter(node.number("number"));
+        }
+    }
+
+    fn name_parameter(&mut self, number: i64) {
+        if let Ok(number) = u16::try_from(number)
+            && !self.parameters.contains(&number)
+        {
+            self.parameters.push(number);
+        }
+    }
+
+    pub(super) fn expression(&mut self, node: &'t Node) {
+        let (left, right) = (node.get("lexpr"), node.get("rexpr"));
+        for (side, other) in [(left, right), (right, left)] {
+            if !other.is_some_and(is_never_a_schema) {
+                self.note_compared(side);
+            }
+        }
+        self.fields(node);
+    }
+
+    /// Notes the literals and parameters that stand at once on one side of a comparison.
+    fn note_compared(&mut self, side: Option<&'t Tree>) {
+        let Some(side) = side else { return };
+        let Tree::Node(node) = side else {
+            return side.items().iter().for_each(|item| self.note_compared(Some(item)));
+        };
+        match node.kind {
+            "AConst" => {
+                if let Some(text) = text_of(side) {
+                    self.compared.push(text.to_owned());
+                }
+            }
+            "ParamRef" => self.compared_parameters.extend(u16::try_from(node.number("number"))),
+            "TypeCast" | "CollateClause" => self.note_compared(node.get("arg")),
+            "AArrayExpr" => self.note_compared(node.get("elements")),
+            "RowExpr" | "FuncCall" => self.note_compared(node.get("args")),
+            "List" => self.note_compared(node.get("items")),
+            _ => {}
+        }
+    }
+
+    pub(super) fn count_compared(&mut self) {
+        for text in std::mem::take(&mut self.compared) {
+            for name in literal::compared(&text) {
+                self.name(&name, NameKind::Perhaps);
+            }
+        }
+        for number in std::mem::take(&mut self.compared_parameters) {
+            self.name_parameter(number.into());
+        }
+    }
+}
+
+fn is_never_a_schema(tree: &Tree) -> bool {
+    let column = tree.node().filter(|node| node.kind == "ColumnRef");
+    let last = column.and_then(|node| node.list("fields").last()).and_then(Tree::word);
+    last.is_some_and(|name| NOT_SCHEMAS.contains(&name))
+}
+
+/// The inside of `'…'::text`.
+fn uncast(tree: &Tree) -> Option<&Node> {
+    let mut node = tree.node()?;
+    while node.kind == "TypeCast" {
+        node = node.child("arg")?;
+    }
+    Some(node)
+}
+
+pub(super) fn text_of(tree: &Tree) -> Option<&str> {
+    let value = uncast(tree).filter(|node| node.kind == "AConst")?.child("val")?;
+    (value.kind == "String").then(|| value.text("sval"))
+}
+
+fn value_of(tree: &Tree) -> Value {
+    let Some(node) = uncast(tree) else { return Value::Unknown };
+    match node.kind {
+        // NULL puts the default back.
+        "AConst" if node.flag("isnull") => Value::Default,
+        "AConst" => text_of(tree).map_or(Value::Unknown, |text| Value::Text(text.to_owned())),
+        "ParamRef" => u16::try_from(node.number("number")).map_or(Value::Unknown, Value::Parameter),
+        _ => Value::Unknown,
+    }
+}
+
+/// A constant that PostgreSQL reads as true or false.
+fn truth_of(tree: &Tree) -> Option<bool> {
+    let node = uncast(tree).filter(|node| node.kind == "AConst" && !node.flag("isnull"))?;
+    let value = node.child("val")?;
+    match value.kind {
+        "Boolean" => Some(value.flag("boolval")),
+        "String" => match value.text("sval").to_ascii_lowercase().as_str() {
+            "t" | "true" | "on" | "yes" | "1" => Some(true),
+            "f" | "false" | "off" | "no" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}

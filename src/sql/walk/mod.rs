@@ -1,0 +1,246 @@
+//! From parse trees to facts: every node is visited, and what it names is written down.
+
+mod calls;
+mod command;
+mod names;
+mod session;
+
+use std::collections::HashSet;
+
+use super::tree::{Node, Tree};
+use super::{Access, Act, Change, Keep, Leaves, Name, Statement, Text};
+
+/// What one text says, and whether its literals had a part in that.
+#[derive(Debug)]
+pub struct Findings {
+    pub text: Text,
+    /// One data statement whose facts hang on no literal: its shape may stand for it.
+    pub literal_free: bool,
+}
+
+pub fn walk(sql: &str, statements: &[Tree]) -> Findings {
+    let mut text = Text::default();
+    let mut literal_free = statements.len() == 1;
+    for raw in statements.iter().filter_map(Tree::node) {
+        let Some(tree) = raw.get("stmt") else { continue };
+        let mut walk = Walk::new(own_text(sql, raw));
+        walk.command(tree);
+        literal_free &= walk.is_literal_free(tree);
+        text.statements.push(walk.finish());
+    }
+    Findings { text, literal_free }
+}
+
+/// The part of the text that is this statement; a length of 0 means "to the end".
+fn own_text<'s>(sql: &'s str, raw: &Node) -> &'s str {
+    let start = usize::try_from(raw.number("stmt_location")).unwrap_or(0);
+    let bytes = usize::try_from(raw.number("stmt_len")).unwrap_or(0);
+    let rest = sql.get(start..).unwrap_or(sql);
+    let own = if bytes == 0 { rest } else { rest.get(..bytes).unwrap_or(rest) };
+    own.trim()
+}
+
+/// One statement's facts in the making.
+struct Walk<'t> {
+    own_text: &'t str,
+    access: Access,
+    leaves: Leaves,
+    act: Act,
+    names: Vec<Name>,
+    known_names: HashSet<Name>,
+    parameters: Vec<u16>,
+    set_configs: Vec<Change>,
+    unqualified: bool,
+    /// It reads the catalogue.
+    catalogue: bool,
+    /// It touches what is not the catalogue's.
+    foreign: bool,
+    /// Common table expressions in sight.
+    ctes: Vec<&'t str>,
+    /// Literals here are read as names.
+    naming: bool,
+    /// The literals that stand in comparisons, and count if this proves to ask the catalogue.
+    compared: Vec<String>,
+    compared_parameters: Vec<u16>,
+    literal_mattered: bool,
+}
+
+impl<'t> Walk<'t> {
+    fn new(own_text: &'t str) -> Self {
+        Self {
+            own_text,
+            access: Access::Nothing,
+            leaves: Leaves::Nothing,
+            act: Act::None,
+            names: Vec::new(),
+            known_names: HashSet::new(),
+            parameters: Vec::new(),
+            set_configs: Vec::new(),
+            unqualified: false,
+            catalogue: false,
+            foreign: false,
+            ctes: Vec::new(),
+            naming: false,
+            compared: Vec::new(),
+            compared_parameters: Vec::new(),
+            literal_mattered: false,
+        }
+    }
+
+    fn raise(&mut self, access: Access) {
+        self.access = self.access.max(access);
+    }
+
+    fn leave(&mut self, leaves: Leaves) {
+        self.leaves = self.leaves.max(leaves);
+    }
+
+    fn visit(&mut self, tree: &'t Tree) {
+        match tree {
+            Tree::Node(node) => self.node(node),
+            Tree::List(items) => self.visit_all(items),
+            Tree::Text(_) | Tree::Number(_) | Tree::Flag(_) => {}
+        }
+    }
+
+    fn visit_all(&mut self, trees: &'t [Tree]) {
+        for tree in trees {
+            self.visit(tree);
+        }
+    }
+
+    fn visit_field(&mut self, node: &'t Node, field: &str) {
+        if let Some(tree) = node.get(field) {
+            self.visit(tree);
+        }
+    }
+
+    fn node(&mut self, node: &'t Node) {
+        match node.kind {
+            "RangeVar" => self.relation(node),
+            "SelectStmt" => self.select(node),
+            "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.change(node),
+            "IntoClause" => self.new_table(node),
+            "LockingClause" => self.raise(Access::Write),
+            "FuncCall" => self.call(node),
+            "TypeName" => self.type_name(node),
+            "TypeCast" => self.cast(node),
+            "AExpr" => self.expression(node),
+            "ColumnRef" => self.column(node),
+            "AConst" => self.constant(node),
+            "ParamRef" => self.parameter(node),
+            "DefElem" => self.option(node),
+            "ExecuteStmt" => {
+                self.raise(Access::Write);
+                self.leave(Leaves::Unknown);
+                self.fields(node);
+            }
+            // Names of columns and of the result; never of a schema.
+            "Alias" => {}
+            _ => self.fields(node),
+        }
+    }
+
+    /// What is done with a node of no special meaning.
+    fn fields(&mut self, node: &'t Node) {
+        for (field, tree) in &node.fields {
+            match tree.words() {
+                Some(words) => self.word_list(node.kind, field, &words),
+                None => self.visit(tree),
+            }
+        }
+    }
+
+    fn select(&mut self, node: &'t Node) {
+        self.in_scope(node, |walk| {
+            for (field, tree) in &node.fields {
+                if *field != "with_clause" {
+                    walk.visit(tree);
+                }
+            }
+        });
+    }
+
+    fn change(&mut self, node: &'t Node) {
+        self.raise(Access::Write);
+        self.in_scope(node, |walk| {
+            for (field, tree) in &node.fields {
+                match *field {
+                    "with_clause" => {}
+                    // The target is a table even where a WITH has the same name.
+                    "relation" => walk.without_ctes(tree),
+                    _ => walk.visit(tree),
+                }
+            }
+        });
+    }
+
+    /// Runs `body` with the statement's own WITH in sight.
+    fn in_scope(&mut self, node: &'t Node, body: impl FnOnce(&mut Self)) {
+        let outer = self.ctes.len();
+        if let Some(with) = node.child("with_clause") {
+            let ctes = with.list("ctes");
+            let recursive = with.flag("recursive");
+            let name = |tree: &'t Tree| tree.node().map(|cte| cte.text("ctename"));
+            if recursive {
+                self.ctes.extend(ctes.iter().filter_map(name));
+            }
+            for cte in ctes {
+                self.visit(cte);
+                // One sees those before it, and not itself.
+                if !recursive {
+                    self.ctes.extend(name(cte));
+                }
+            }
+        }
+        body(self);
+        self.ctes.truncate(outer);
+    }
+
+    fn without_ctes(&mut self, tree: &'t Tree) {
+        let ctes = std::mem::take(&mut self.ctes);
+        self.visit(tree);
+        self.ctes = ctes;
+    }
+
+    /// SELECT INTO, CREATE TABLE AS: it makes a table.
+    fn new_table(&mut self, node: &'t Node) {
+        self.raise(Access::Define);
+        let ctes = std::mem::take(&mut self.ctes);
+        self.fields(node);
+        self.ctes = ctes;
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        self.leave(Leaves::State(keep));
+    }
+
+    fn is_literal_free(&self, tree: &Tree) -> bool {
+        let data = ["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"];
+        let known = tree.node().is_some_and(|node| match node.kind {
+            // Its options are literals that decide what it does.
+            "CopyStmt" => node.get("query").is_some(),
+            kind => data.contains(&kind),
+        });
+        known && !self.literal_mattered && !self.catalogue && self.access <= Access::Write
+    }
+
+    fn finish(mut self) -> Statement {
+        if self.catalogue {
+            self.count_compared();
+        }
+        Statement {
+            access: self.access,
+            names: self.names,
+            unqualified: self.unqualified,
+            catalogue: self.catalogue && !self.foreign,
+            act: self.act,
+            set_configs: self.set_configs,
+            leaves: self.leaves,
+            parameters: self.parameters,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
