@@ -1,1 +1,3 @@
 //! Who may connect, by what proof.
+
+pub mod users;
