@@ -24,7 +24,7 @@ bench:              ## (none yet)
 clean:              ## remove what was built and the demo's data
 	@tests/clean.sh $(DEMO)
 migrations:         ## run migrations/tenant into every tenant of the demo
-	@cargo run --quiet -- demo --dir $(DEMO) --exit-after true
+	@cargo run --quiet -- demo --dir $(DEMO) --migrate migrations/tenant
 psql-veneer:        ## psql as veneer_app, through veneer
 	@$(DEMO_PSQL) service=veneer
 psql-veneer-admin:  ## psql as veneer_admin, through veneer

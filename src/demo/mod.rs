@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod cluster;
+pub mod migrations;
 pub mod papers;
 pub mod shard;
 pub mod world;
@@ -27,6 +28,7 @@ use self::account::AccountError;
 use self::cluster::ClusterError;
 use self::shard::DATABASE;
 use self::world::World;
+use crate::directory::yaml::Mistakes;
 use crate::migrate::MigrateError;
 use crate::tenant::BadName;
 
@@ -71,6 +73,8 @@ pub enum DemoError {
     Command { command: String, source: io::Error },
     #[error("cannot build {shard}")]
     Cluster { shard: &'static str, source: Box<ClusterError> },
+    #[error("the demo's directory of tenants has mistakes:\n{0}")]
+    Directory(Mistakes),
     #[error("cannot {doing} `{path}`")]
     Files { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("veneer has no port to listen on")]
@@ -88,7 +92,7 @@ pub enum DemoError {
     #[error("veneer could not serve the demo")]
     Serve(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{shard} would not {doing}")]
-    Shard { shard: &'static str, doing: &'static str, source: tokio_postgres::Error },
+    Shard { shard: String, doing: &'static str, source: tokio_postgres::Error },
     #[error("cannot listen for Ctrl-C")]
     Signals(#[source] io::Error),
     #[error("veneer did not listen on port {port} within {} s", LISTEN_WAIT_MAX.as_secs())]

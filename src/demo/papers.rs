@@ -8,6 +8,8 @@ use super::{DemoError, SHARD_PORTS, files, secret};
 
 /// The folder of passwords, beside the config.
 pub const SECRETS: &str = "secrets";
+/// Who lives where, beside the config.
+pub const DIRECTORY: &str = "tenants.yaml";
 pub const APP_USER: &str = "veneer_app";
 pub const ADMIN_USER: &str = "veneer_admin";
 /// Fixed, so that what is printed once can be pasted for ever. All that it opens is a demo that
@@ -60,11 +62,11 @@ impl Papers {
             app: Login { user: APP_USER, password: APP_PASSWORD.to_owned() },
             admin: Login { user: ADMIN_USER, password: admin_password },
         };
-        let tenants = dir.join("tenants.yaml");
+        let tenants = dir.join(DIRECTORY);
         let ports: Vec<_> = shards.iter().map(|s| (s.name, s.cluster.port())).collect();
         for (path, text) in [
-            (&papers.config, config(listen_port, shards)),
             (&tenants, directory(&ports)),
+            (&papers.config, config(listen_port, shards)),
             (&papers.services, papers.services(shards)),
         ] {
             secret::write(path, &text).map_err(files("write", path))?;

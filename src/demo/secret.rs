@@ -9,12 +9,16 @@ const RANDOM_BYTES: usize = 16;
 
 /// The password in this file; a new random one when there is none yet.
 pub fn keep(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+    match read(path) {
+        Ok(password) if !password.is_empty() => Ok(password),
         Ok(_) => write_random(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => write_random(path),
         Err(error) => Err(error),
     }
+}
+
+pub fn read(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path).map(|text| text.trim().to_owned())
 }
 
 fn write_random(path: &Path) -> io::Result<String> {

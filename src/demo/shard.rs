@@ -127,7 +127,7 @@ impl Shard {
 
     fn asked(&self, doing: &'static str) -> impl Fn(tokio_postgres::Error) -> DemoError + use<> {
         let shard = self.name;
-        move |source| DemoError::Shard { shard, doing, source }
+        move |source| DemoError::Shard { shard: shard.to_owned(), doing, source }
     }
 }
 
