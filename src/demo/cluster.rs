@@ -1,6 +1,6 @@
 //! A real PostgreSQL cluster of our own, on loopback, stopped when it is dropped.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -136,6 +136,13 @@ impl Cluster {
     /// Every statement that the cluster was asked, and its errors.
     pub fn log_path(&self) -> PathBuf {
         self.directory.join("postgresql.log")
+    }
+
+    /// Empties the log, so that it begins with what comes next.
+    pub fn forget_log(&self) -> Result<(), ClusterError> {
+        let path = self.log_path();
+        // PostgreSQL appends, so it goes on at the new end.
+        File::create(&path).map(drop).map_err(files("empty", &path))
     }
 
     pub fn superuser_config(&self) -> tokio_postgres::Config {

@@ -62,6 +62,11 @@ impl Blueprint {
         };
         shard.make_roles_and_database().await.map_err(shard.asked("make roles and database"))?;
         shard.make_tenants().await?;
+        // What the shard is asked from now on is what the demo is about.
+        shard
+            .cluster
+            .forget_log()
+            .map_err(|source| DemoError::Cluster { shard: self.name, source: Box::new(source) })?;
         Ok(shard)
     }
 

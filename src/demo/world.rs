@@ -48,6 +48,8 @@ impl World {
         };
         notes.extend(note_of_port("veneer", options.listen_port, listen_port));
         let papers = Papers::write(&dir, listen_port, &shards)?;
+        // It tells of one run, as the shards' logs do; there is none before the first.
+        let _ = fs::remove_file(&papers.log);
         Ok(Self { dir, papers, shards, notes, _lock: lock })
     }
 

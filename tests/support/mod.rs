@@ -20,9 +20,11 @@ use veneer::demo::{self, Options};
 const REMOVE_WHEN_ALONE: &str = r#"
 trap '' HUP INT TERM
 read -r _
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-    ls "$1"/clusters/*/data/postmaster.pid >/dev/null 2>&1 || break
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    # An initdb that was under way goes on, and fails when its directory is gone.
+    [ -n "$(find "$1" -name postmaster.pid)" ] || rm -rf "$1"
     sleep 1
+    [ -e "$1" ] || exit 0
 done
 rm -rf "$1"
 "#;
@@ -95,6 +97,7 @@ fn remover(directory: &Path) -> Child {
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .process_group(0)
         .spawn()
         .expect("every Unix has /bin/sh")
