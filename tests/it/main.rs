@@ -1,0 +1,7 @@
+//! Everything that needs real PostgreSQL, in one binary so that its clusters start once.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clusters;
+mod migrations;
