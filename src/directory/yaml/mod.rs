@@ -3,6 +3,7 @@
 //! serde_yaml stops at the first mistake and forgets lines once a value is read. An operator
 //! wants all of them at once, each with its line; so files are read through this tree.
 
+mod fault;
 mod read;
 mod settings;
 mod tree;
@@ -71,12 +72,12 @@ impl Mistakes {
         Self { file: file.into(), list: Vec::new() }
     }
 
-    pub fn error(&mut self, place: Place, what: impl Into<String>) {
-        self.add(Some(place), Severity::Error, what.into());
+    pub fn error(&mut self, place: impl Into<Option<Place>>, what: impl Into<String>) {
+        self.add(place.into(), Severity::Error, what.into());
     }
 
-    pub fn warning(&mut self, place: Place, what: impl Into<String>) {
-        self.add(Some(place), Severity::Warning, what.into());
+    pub fn warning(&mut self, place: impl Into<Option<Place>>, what: impl Into<String>) {
+        self.add(place.into(), Severity::Warning, what.into());
     }
 
     /// A mistake about the file as a whole.
