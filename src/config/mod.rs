@@ -68,8 +68,8 @@ struct Places {
 
 /// The file to read: the flag, else the environment, else the usual one.
 pub fn locate(flag: Option<PathBuf>) -> PathBuf {
-    flag.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from))
-        .unwrap_or_else(|| FILE.into())
+    let named = || std::env::var_os(FILE_VARIABLE).filter(|name| !name.is_empty());
+    flag.or_else(|| named().map(PathBuf::from)).unwrap_or_else(|| FILE.into())
 }
 
 impl Config {

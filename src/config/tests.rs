@@ -114,6 +114,29 @@ v.yaml:1:37: nested deeper than 32",
     check("? {a: b}\n: c\n", "v.yaml:1:3: a key cannot be a mapping");
 }
 
+#[test]
+fn a_mistake_is_one_line() {
+    check(
+        "\"a\\nb\\e[31m\": 1\n",
+        "v.yaml:1:1: unknown key `a\\nb\\u{1b}[31m`; known: `limits`, `listen`, `database`, \
+         `directory`, `routing`, `pool`, `log`, `users`",
+    );
+}
+
+#[test]
+fn half_a_file_is_read_without_harm() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let text = std::fs::read_to_string(file).unwrap();
+    // From the sections on: the comments before them are all alike.
+    let text = &text[text.find("listen:").unwrap()..];
+    for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+        for text in [&text[..cut], &text[cut..]] {
+            let mut mistakes = Mistakes::new(Path::new("v.yaml"));
+            Config::parse(Path::new("v.yaml"), text, &mut mistakes);
+        }
+    }
+}
+
 const OTHER_DATABASE: &str = "v.yaml:1:1: warning: shard `s2` calls its database `other`, \
      and clients know it as `bookstore`: some drivers compare the two\n";
 

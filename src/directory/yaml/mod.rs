@@ -9,7 +9,7 @@ mod settings;
 mod tree;
 
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,7 +56,16 @@ impl fmt::Display for Mistake {
         if self.severity == Severity::Warning {
             f.write_str(" warning:")?;
         }
-        write!(f, " {}", self.what)
+        f.write_char(' ')?;
+        // A mistake is one line, whatever the file holds.
+        for letter in self.what.chars() {
+            if letter.is_control() {
+                write!(f, "{}", letter.escape_default())?;
+            } else {
+                f.write_char(letter)?;
+            }
+        }
+        Ok(())
     }
 }
 
