@@ -102,8 +102,12 @@ impl<'n> At<'n> {
         text.parse().map_err(|_| Fault::new(format!("is `{text}`; wanted {wanted}")))
     }
 
+    fn is_size(self) -> bool {
+        self.key.is_some_and(|key| key.split('_').any(|word| word == "bytes"))
+    }
+
     fn unsigned(self) -> Result<u64, Fault> {
-        if !self.key.is_some_and(|key| key.split('_').any(|word| word == "bytes")) {
+        if !self.is_size() {
             return self.parsed("a whole number");
         }
         let wanted = "a size with its unit, such as `128KiB` or `16MiB`";
@@ -153,6 +157,10 @@ impl<'n> de::Deserializer<'n> for At<'n> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Fault> {
+        // `ByteSize` asks for anything, and would take a number without its unit.
+        if self.is_size() {
+            return visitor.visit_u64(self.unsigned()?);
+        }
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
             Value::Scalar(text) => visitor.visit_str(text),

@@ -4,7 +4,7 @@
 //! its settings are read again without it, until what is left can be read. Conventions:
 //!
 //! - a [`Duration`](std::time::Duration) is written `2s` or `10min`;
-//! - an integer whose key speaks of `bytes` is a size and is written `16MiB`;
+//! - a number whose key speaks of `bytes` is a size and is written `16MiB`;
 //! - a struct takes only its own fields.
 
 use serde::Deserialize;
