@@ -211,6 +211,22 @@ async fn a_change_is_followed_and_a_mistake_changes_nothing() {
     assert!(lives("bolt"));
 }
 
+#[tokio::test]
+async fn a_file_behind_a_link_is_followed() {
+    let folder = Folder::new("link");
+    let path = folder.0.join("t.yaml");
+    std::fs::create_dir_all(folder.0.join("elsewhere")).unwrap();
+    let target = folder.file("elsewhere/data", SHARDS);
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let directory = Directory::new(file::load(&path).unwrap());
+    let _follower = watch::follow(path, directory.clone());
+    until(|| 1 < directory.snapshot().revision()).await;
+
+    // Nothing happens in the watched directory itself.
+    folder.file("elsewhere/data", &format!("{SHARDS}tenants:\n  acme: {{shard: s1}}\n"));
+    until(|| directory.snapshot().residence("acme").is_some()).await;
+}
+
 #[track_caller]
 fn check_nearest(name: &str, expected: Option<&str>) {
     let text = "tenants:\n  bluth_co: {shard: s1}\n  cyberdyne: {shard: s1}\n  dunder_mifflin: {shard: s1}\n  ab: {shard: s1}\n  Ölmühle: {shard: s2}\n";
