@@ -92,15 +92,13 @@ impl User {
         };
         let own = BackendLogin { role: name.clone(), password: None };
         let login = login(&settings.r#as, &own, beside, mistakes);
-        let shard_logins = settings
+        // All of them before the first `?`: every unreadable secret is told.
+        let base = login.as_ref().unwrap_or(&own);
+        let shard_logins: Vec<_> = settings
             .as_shard
             .iter()
-            .map(|(shard, other)| {
-                let base = login.as_ref().unwrap_or(&own);
-                (shard, self::login(&other.value, base, beside, mistakes))
-            })
-            // Not lazily: every unreadable secret is told.
-            .collect::<Vec<_>>();
+            .map(|(shard, other)| (shard, self::login(&other.value, base, beside, mistakes)))
+            .collect();
         let shard_logins = shard_logins
             .into_iter()
             .map(|(shard, login)| Some((shard.clone(), login?)))

@@ -49,3 +49,51 @@ pub fn check(config_file: &Path) -> Verdict {
 fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shipped directory, with a configuration in a folder of its own.
+    #[track_caller]
+    fn report(name: &str, config: &str) -> (String, bool) {
+        let folder =
+            std::env::temp_dir().join(format!("veneer-check-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tenants.yaml");
+        std::fs::copy(shipped, folder.join("tenants.yaml")).unwrap();
+        let file = folder.join("veneer.yaml");
+        std::fs::write(&file, config).unwrap();
+        let Verdict { report, is_good } = check(&file);
+        let report = report.replace(&format!("{}/", folder.display()), "");
+        std::fs::remove_dir_all(&folder).unwrap();
+        (report, is_good)
+    }
+
+    #[test]
+    fn reports() {
+        assert_eq!(
+            report("good", "users: {a: {method: trust, tenants: all}}\n"),
+            ("veneer.yaml: ok (3 shards, 4 tenants, 1 user)".to_owned(), true)
+        );
+        assert_eq!(
+            report("warning", "users: {a: {method: trust, tenants: [initec]}}\n"),
+            (
+                "veneer.yaml:1:38: warning: `initec` matches no tenant; did you mean `initech`?\n\
+                 veneer.yaml: ok (3 shards, 4 tenants, 1 user)"
+                    .to_owned(),
+                true
+            )
+        );
+        assert_eq!(
+            report("bad", "listen: 1\ndirectory: {file: gone.yaml}\n"),
+            (
+                "veneer.yaml:1:9: `listen` is `1`; wanted an address and port, such as \
+                 `127.0.0.1:6432` or `[::1]:6432`\n\
+                 gone.yaml: cannot be read: No such file or directory (os error 2)"
+                    .to_owned(),
+                false
+            )
+        );
+    }
+}

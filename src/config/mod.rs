@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::auth::users::{self, Method, Tenants, Users};
-use crate::directory::yaml::{self, Mistakes, Place, Placed, Section};
+use crate::directory::yaml::{self, Entry, Mistakes, Place, Placed, Section};
 use crate::directory::{self, Snapshot};
 use crate::tenant::{BadName, RoleName};
 
@@ -62,14 +62,14 @@ impl Default for Door {
 /// Where checks that come later find what they complain of.
 #[derive(Debug, Clone, Default)]
 struct Places {
-    database: Place,
-    shared_schemas: Place,
+    database: Option<Place>,
+    shared_schemas: Option<Place>,
 }
 
 /// The file to read: the flag, else the environment, else the usual one.
 pub fn locate(flag: Option<PathBuf>) -> PathBuf {
-    flag.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from))
-        .unwrap_or_else(|| FILE.into())
+    let named = || std::env::var_os(FILE_VARIABLE).filter(|name| !name.is_empty());
+    flag.or_else(|| named().map(PathBuf::from)).unwrap_or_else(|| FILE.into())
 }
 
 impl Config {
@@ -105,9 +105,7 @@ impl Config {
             places: Places::default(),
         };
         limits.finish(mistakes);
-        if let Some(entry) = top.get("users") {
-            config.users = read_users(&entry.value, mistakes);
-        }
+        config.users = read_users(top.section("users", mistakes).entries(), mistakes);
         config.places.database = top.place("database");
         config.places.shared_schemas = top.place("routing");
         top.finish(mistakes);
@@ -171,12 +169,11 @@ impl Config {
 }
 
 fn read_users(
-    node: &yaml::Node,
+    entries: &[Entry],
     mistakes: &mut Mistakes,
 ) -> BTreeMap<RoleName, Placed<users::Settings>> {
-    Section::new(Some(node), mistakes);
     let mut users = BTreeMap::new();
-    for entry in node.entries() {
+    for entry in entries {
         let place = entry.key.place;
         let name = RoleName::stored(&entry.key.text)
             .map_err(|bad: BadName| mistakes.error(place, bad.to_string()));

@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use serde::Deserialize;
+use tracing::level_filters::LevelFilter;
 
 use crate::tenant::SchemaName;
 
@@ -35,9 +37,9 @@ impl Default for Server {
 #[serde(deny_unknown_fields, default)]
 pub struct Session {
     /// One message of a client. It is passed on in pieces and never held whole.
-    pub message_bytes_max: u64,
+    pub message_bytes_max: ByteSize,
     /// A `Query` or `Parse`, which is held whole to be read.
-    pub statement_bytes_max: usize,
+    pub statement_bytes_max: ByteSize,
     /// Prepared statements of one client.
     pub statements_max: NonZeroUsize,
 }
@@ -45,8 +47,8 @@ pub struct Session {
 impl Default for Session {
     fn default() -> Self {
         Self {
-            message_bytes_max: 1 << 30,
-            statement_bytes_max: 16 << 20,
+            message_bytes_max: ByteSize::gib(1),
+            statement_bytes_max: ByteSize::mib(16),
             statements_max: NonZeroUsize::new(1000).expect("1000 is not 0"),
         }
     }
@@ -57,14 +59,14 @@ impl Default for Session {
 #[serde(deny_unknown_fields, default)]
 pub struct Sql {
     /// Longer texts are not given to the SQL parser.
-    pub parse_bytes_max: usize,
+    pub parse_bytes_max: ByteSize,
     /// Statements remembered as parsed, all clients together.
-    pub cache_bytes_max: u64,
+    pub cache_bytes_max: ByteSize,
 }
 
 impl Default for Sql {
     fn default() -> Self {
-        Self { parse_bytes_max: 128 << 10, cache_bytes_max: 16 << 20 }
+        Self { parse_bytes_max: ByteSize::kib(128), cache_bytes_max: ByteSize::mib(16) }
     }
 }
 
@@ -144,6 +146,18 @@ pub enum Level {
     Info,
     Debug,
     Trace,
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
+        }
+    }
 }
 
 /// Which statements are logged.

@@ -74,11 +74,11 @@ pub fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Snapshot> {
     let root = yaml::parse(text, mistakes)?;
     let mut section = Section::new(Some(&root), mistakes);
     let home = section.get("home");
-    let shards = section.get("shards").map(|entry| &entry.value);
-    let tenants = section.get("tenants").map(|entry| &entry.value);
+    let shards = section.section("shards", mistakes);
+    let tenants = section.section("tenants", mistakes);
     section.finish(mistakes);
 
-    let listed = read_shards(shards, mistakes);
+    let listed = read_shards(shards.entries(), mistakes);
     let Some(first) = listed.first() else {
         let wanted = "wanted `shards: {NAME: {host: …, port: …, database: …}}`";
         mistakes.error(root.place, format!("no shard is listed; {wanted}"));
@@ -86,7 +86,7 @@ pub fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Snapshot> {
     };
     // With a stand-in the tenants are checked even when home is not known.
     let home = read_home(home, &root, mistakes).unwrap_or_else(|| first.name.clone());
-    let residents = read_tenants(tenants, mistakes);
+    let residents = read_tenants(tenants.entries(), mistakes);
     match Snapshot::new(home, listed, residents) {
         Ok(snapshot) => (!mistakes.has_errors()).then_some(snapshot),
         Err(contradictions) => {
@@ -108,14 +108,18 @@ fn read_home(entry: Option<&Entry>, root: &Node, mistakes: &mut Mistakes) -> Opt
 }
 
 /// Every shard with a good name, so that a tenant of a badly described one is not blamed.
-fn read_shards(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<Shard> {
+fn read_shards(entries: &[Entry], mistakes: &mut Mistakes) -> Vec<Shard> {
     let mut taken: HashMap<Address, &str> = HashMap::new();
     let mut shards = Vec::new();
-    for entry in mapping(node, mistakes) {
+    for entry in entries {
         let key = &entry.key;
         let Some(name) = shard_name(&key.text, key.place, mistakes) else { continue };
         let address = match yaml::read::<ShardEntry>(entry, mistakes) {
             Some(ShardEntry { host, port, database }) => {
+                if host.is_empty() || port == 0 || database.is_empty() {
+                    let wanted = "wanted a host, a port above 0 and a database";
+                    mistakes.error(key.place, format!("shard `{name}` has no address; {wanted}"));
+                }
                 let address = Address { host, port, database };
                 if let Some(other) = taken.insert(address.clone(), &key.text) {
                     let what = format!("shard `{name}` has the address of shard `{other}`");
@@ -131,10 +135,9 @@ fn read_shards(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<Shard> {
 }
 
 fn read_tenants(
-    node: Option<&Node>,
+    entries: &[Entry],
     mistakes: &mut Mistakes,
 ) -> Vec<(SchemaName, ShardName, Standing)> {
-    let entries = mapping(node, mistakes);
     let mut tenants = Vec::with_capacity(entries.len());
     for entry in entries {
         let name = SchemaName::stored(&entry.key.text)
@@ -145,13 +148,6 @@ fn read_tenants(
         }
     }
     tenants
-}
-
-fn mapping<'n>(node: Option<&'n Node>, mistakes: &mut Mistakes) -> &'n [Entry] {
-    let Some(node) = node else { return &[] };
-    // Asks for nothing: only the shape is checked.
-    Section::new(Some(node), mistakes);
-    node.entries()
 }
 
 /// Operators type these names, and they name metrics and files.

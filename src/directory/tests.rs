@@ -54,6 +54,84 @@ t.yaml:11:3: `pg_evil` cannot be a tenant: PostgreSQL and veneer keep `pg_*`, `p
     );
 }
 
+#[test]
+fn shards() {
+    check(
+        "",
+        "t.yaml:1:1: no shard is listed; wanted `shards: {NAME: {host: …, port: …, database: …}}`",
+    );
+    check(
+        "home: s3
+shards:
+  s1: {host: a, database: b, prt: 1}
+  s2: {host: a, port: 5432, database: b}
+  'shard three': {host: a, database: b}
+  s4: {port: 70000}
+  s5: {host: c, port: 0, database: b}
+tenants:
+  acme: {shard: s4}
+",
+        "t.yaml:1:7: home is `s3`, which is no shard; did you mean `s1`?
+t.yaml:3:30: unknown key `prt`; did you mean `port`?
+t.yaml:4:3: warning: shard `s2` has the address of shard `s1`
+t.yaml:5:3: `shard three` cannot name a shard; wanted letters, digits, `_`, `-` and `.`
+t.yaml:6:14: `port` is `70000`; wanted a number up to 65535
+t.yaml:7:3: shard `s5` has no address; wanted a host, a port above 0 and a database",
+    );
+    check(
+        "shards:
+  s1: {host: a, database: b}
+tenants: [acme]
+hom: s1
+",
+        "t.yaml:1:1: `home` is missing; wanted the shard that owns what belongs to no tenant
+t.yaml:3:1: `tenants` is a list; wanted `key: value`s
+t.yaml:4:1: unknown key `hom`; did you mean `home`?",
+    );
+}
+
+#[test]
+fn names() {
+    let long = "x".repeat(64);
+    check_tenants(
+        &format!("tenants:\n  {long}: {{shard: s1}}\n  '': {{shard: s1}}\n  x: {{shard: ''}}\n"),
+        &format!(
+            "t.yaml:6:3: `{long}` is longer than 63 bytes
+t.yaml:7:3: a name cannot be empty
+t.yaml:8:14: `shard` cannot be so: a name cannot be empty"
+        ),
+    );
+}
+
+#[test]
+fn a_snapshot_contradicts_itself() {
+    let name = |text: &str| ShardName::stored(text).unwrap();
+    let shard = |text: &str| Shard {
+        name: name(text),
+        address: Address { host: "a".to_owned(), port: 1, database: "b".to_owned() },
+    };
+    let tenant = |text: &str, shard: &str| {
+        (SchemaName::stored(text).unwrap(), name(shard), Standing::Active)
+    };
+    let wrong = Snapshot::new(
+        name("s9"),
+        [shard("s1"), shard("s1")],
+        [tenant("acme", "s1"), tenant("acme", "s1"), tenant("public", "s1"), tenant("b", "s2")],
+    );
+    let told: Vec<String> = wrong.unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "shard `s1` is listed twice",
+            "tenant `acme` is listed twice",
+            "`public` cannot be a tenant: PostgreSQL and veneer keep `pg_*`, `public` and \
+             `information_schema`",
+            "tenant `b` lives on `s2`, which is no shard",
+            "home is `s9`, which is no shard",
+        ]
+    );
+}
+
 /// A directory of a test's own, gone with it.
 struct Folder(std::path::PathBuf);
 
@@ -131,6 +209,22 @@ async fn a_change_is_followed_and_a_mistake_changes_nothing() {
     let mistakes = follower.reload().await.unwrap_err();
     assert!(mistakes.to_string().contains("cannot be read"), "{mistakes}");
     assert!(lives("bolt"));
+}
+
+#[tokio::test]
+async fn a_file_behind_a_link_is_followed() {
+    let folder = Folder::new("link");
+    let path = folder.0.join("t.yaml");
+    std::fs::create_dir_all(folder.0.join("elsewhere")).unwrap();
+    let target = folder.file("elsewhere/data", SHARDS);
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let directory = Directory::new(file::load(&path).unwrap());
+    let _follower = watch::follow(path, directory.clone());
+    until(|| 1 < directory.snapshot().revision()).await;
+
+    // Nothing happens in the watched directory itself.
+    folder.file("elsewhere/data", &format!("{SHARDS}tenants:\n  acme: {{shard: s1}}\n"));
+    until(|| directory.snapshot().residence("acme").is_some()).await;
 }
 
 #[track_caller]

@@ -3,12 +3,13 @@
 //! serde_yaml stops at the first mistake and forgets lines once a value is read. An operator
 //! wants all of them at once, each with its line; so files are read through this tree.
 
+mod fault;
 mod read;
 mod settings;
 mod tree;
 
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,7 +56,16 @@ impl fmt::Display for Mistake {
         if self.severity == Severity::Warning {
             f.write_str(" warning:")?;
         }
-        write!(f, " {}", self.what)
+        f.write_char(' ')?;
+        // A mistake is one line, whatever the file holds.
+        for letter in self.what.chars() {
+            if letter.is_control() {
+                write!(f, "{}", letter.escape_default())?;
+            } else {
+                f.write_char(letter)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -71,12 +81,12 @@ impl Mistakes {
         Self { file: file.into(), list: Vec::new() }
     }
 
-    pub fn error(&mut self, place: Place, what: impl Into<String>) {
-        self.add(Some(place), Severity::Error, what.into());
+    pub fn error(&mut self, place: impl Into<Option<Place>>, what: impl Into<String>) {
+        self.add(place.into(), Severity::Error, what.into());
     }
 
-    pub fn warning(&mut self, place: Place, what: impl Into<String>) {
-        self.add(Some(place), Severity::Warning, what.into());
+    pub fn warning(&mut self, place: impl Into<Option<Place>>, what: impl Into<String>) {
+        self.add(place.into(), Severity::Warning, what.into());
     }
 
     /// A mistake about the file as a whole.

@@ -5,22 +5,10 @@ use std::collections::HashSet;
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor, value};
 
+use super::fault::{Fault, list, unknown_key};
 use super::settings::PLACED;
 use super::tree::{Entry, Node, Value};
-use super::{Mistakes, Place, did_you_mean};
-
-pub(super) fn unknown_key(key: &str, known: &[&'static str]) -> String {
-    let near = did_you_mean(key, known.iter().copied());
-    if near.is_empty() {
-        format!("unknown key `{key}`; known: {}", list(known))
-    } else {
-        format!("unknown key `{key}`{near}")
-    }
-}
-
-fn list(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
+use super::{Mistakes, Place};
 
 /// What the attempts so far have found out.
 #[derive(Default)]
@@ -91,98 +79,6 @@ impl Ledger {
     }
 }
 
-impl Entry {
-    /// A value on its own line is where to look; of a larger thing, its key.
-    fn note(&self, message: &str) -> (Place, String) {
-        let is_single = matches!(self.value.value, Value::Scalar(_));
-        let place = if is_single { self.value.place } else { self.key.place };
-        (place, format!("`{}` {message}", self.key.text))
-    }
-}
-
-/// Why a value could not be read.
-#[derive(Debug)]
-struct Fault {
-    message: String,
-    place: Option<Place>,
-    /// The key or list member to leave out.
-    culprit: Option<u32>,
-    is_missing_field: bool,
-    /// Something inside was noted already.
-    is_consequence: bool,
-}
-
-impl Fault {
-    fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            place: None,
-            culprit: None,
-            is_missing_field: false,
-            is_consequence: false,
-        }
-    }
-
-    fn in_entry(mut self, entry: &Entry) -> Self {
-        if self.place.is_none() {
-            let (place, message) = entry.note(&self.message);
-            (self.place, self.message) = (Some(place), message);
-        }
-        self.culprit = self.culprit.or(Some(entry.key.id));
-        self
-    }
-
-    fn in_member(mut self, node: &Node) -> Self {
-        self.place = self.place.or(Some(node.place));
-        self.culprit = self.culprit.or(Some(node.id));
-        self
-    }
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: std::fmt::Display>(message: T) -> Self {
-        Self::new(format!("cannot be so: {message}"))
-    }
-
-    fn invalid_type(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        let wanted = wanted.to_string();
-        // serde names Rust's types, and operators do not write Rust.
-        let wanted = match wanted.as_str() {
-            "u8" => "a number up to 255",
-            "u16" => "a number up to 65535",
-            rust if rust.starts_with("a nonzero") => "a whole number above 0",
-            other => other,
-        };
-        let found = match found {
-            de::Unexpected::Unsigned(number) => format!("`{number}`"),
-            de::Unexpected::Str(text) => format!("`{text}`"),
-            other => other.to_string(),
-        };
-        Self::new(format!("is {found}; wanted {wanted}"))
-    }
-
-    fn invalid_value(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        Self::invalid_type(found, wanted)
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let near = did_you_mean(variant, expected.iter().copied());
-        Self::new(format!("is `{variant}`; wanted one of {}{near}", list(expected)))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { is_missing_field: true, ..Self::new(format!("lacks `{field}`")) }
-    }
-}
-
 /// A node to be read.
 #[derive(Clone, Copy)]
 struct At<'n> {
@@ -206,8 +102,12 @@ impl<'n> At<'n> {
         text.parse().map_err(|_| Fault::new(format!("is `{text}`; wanted {wanted}")))
     }
 
+    fn is_size(self) -> bool {
+        self.key.is_some_and(|key| key.split('_').any(|word| word == "bytes"))
+    }
+
     fn unsigned(self) -> Result<u64, Fault> {
-        if !self.key.is_some_and(|key| key.split('_').any(|word| word == "bytes")) {
+        if !self.is_size() {
             return self.parsed("a whole number");
         }
         let wanted = "a size with its unit, such as `128KiB` or `16MiB`";
@@ -229,10 +129,10 @@ impl<'n> At<'n> {
     }
 
     fn mapping<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let Value::Mapping(entries) = &self.node.value else {
-            let kind = self.node.kind();
-            return Err(Fault::new(format!("is {kind}; wanted `key: value`s")));
-        };
+        if let Some(wrong) = self.node.is_no_mapping() {
+            return Err(Fault::new(wrong));
+        }
+        let entries = self.node.entries();
         let walk = Entries { rest: entries.iter(), current: None, ledger: self.ledger };
         visitor.visit_map(walk).map_err(|mut fault| {
             let is_ours = fault.is_missing_field && fault.place.is_none();
@@ -257,11 +157,15 @@ impl<'n> de::Deserializer<'n> for At<'n> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Fault> {
+        // `ByteSize` asks for anything, and would take a number without its unit.
+        if self.is_size() {
+            return visitor.visit_u64(self.unsigned()?);
+        }
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
             Value::Scalar(text) => visitor.visit_str(text),
             Value::Sequence(list) => {
-                visitor.visit_seq(Members { rest: list.iter(), ledger: self.ledger })
+                visitor.visit_seq(Members { rest: list.iter(), key: self.key, ledger: self.ledger })
             }
             Value::Mapping(_) => self.mapping(visitor),
         }
@@ -397,6 +301,8 @@ impl<'n> de::MapAccess<'n> for Entries<'n> {
 /// The members of a list, without those left out.
 struct Members<'n> {
     rest: std::slice::Iter<'n, Node>,
+    /// The key of the list.
+    key: Option<&'n str>,
     ledger: &'n Ledger,
 }
 
@@ -412,7 +318,8 @@ impl<'n> de::SeqAccess<'n> for Members<'n> {
             return Ok(None);
         };
         let at = At { node, key: None, ledger };
-        seed.deserialize(at).map(Some).map_err(|fault| fault.in_member(node))
+        let key = self.key;
+        seed.deserialize(at).map(Some).map_err(|fault| fault.in_member(node, key))
     }
 }
 

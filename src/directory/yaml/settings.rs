@@ -4,13 +4,14 @@
 //! its settings are read again without it, until what is left can be read. Conventions:
 //!
 //! - a [`Duration`](std::time::Duration) is written `2s` or `10min`;
-//! - an integer whose key speaks of `bytes` is a size and is written `16MiB`;
+//! - a number whose key speaks of `bytes` is a size and is written `16MiB`;
 //! - a struct takes only its own fields.
 
 use serde::Deserialize;
 use serde::de::{self, Visitor};
 
-use super::read::{Ledger, unknown_key};
+use super::fault::unknown_key;
+use super::read::Ledger;
 use super::tree::{Entry, Node, Value};
 use super::{Mistakes, Place};
 
@@ -29,17 +30,29 @@ pub struct Section<'n> {
 }
 
 impl<'n> Section<'n> {
-    /// A missing mapping is an empty one: every key has a default.
-    pub fn new(node: Option<&'n Node>, mistakes: &mut Mistakes) -> Self {
-        let node = node.filter(|node| match node.value {
-            Value::Mapping(_) => true,
-            Value::Null => false,
-            Value::Scalar(_) | Value::Sequence(_) => {
-                mistakes.error(node.place, format!("is {}; wanted `key: value`s", node.kind()));
-                false
-            }
+    /// A missing mapping is an empty one: what is needed is asked for later.
+    pub fn new(root: Option<&'n Node>, mistakes: &mut Mistakes) -> Self {
+        let node = root.filter(|node| {
+            let wrong = node.is_no_mapping();
+            wrong.iter().for_each(|wrong| mistakes.error(node.place, format!("the file {wrong}")));
+            matches!(node.value, Value::Mapping(_))
         });
         Self { node, known: Vec::new() }
+    }
+
+    /// A mapping inside another.
+    pub fn inside(entry: Option<&'n Entry>, mistakes: &mut Mistakes) -> Self {
+        let entry = entry.filter(|entry| {
+            let wrong = entry.value.is_no_mapping().map(|wrong| entry.note(&wrong));
+            wrong.iter().for_each(|(place, wrong)| mistakes.error(*place, wrong));
+            matches!(entry.value.value, Value::Mapping(_))
+        });
+        Self { node: entry.map(|entry| &entry.value), known: Vec::new() }
+    }
+
+    /// All the entries, for a mapping whose keys are names.
+    pub fn entries(&self) -> &'n [Entry] {
+        self.node.map_or(&[], Node::entries)
     }
 
     /// The keys that `T` declares; the other keys are somebody else's.
@@ -59,8 +72,8 @@ impl<'n> Section<'n> {
     }
 
     /// Where a key stands, for checks that come later.
-    pub fn place(&self, key: &str) -> Place {
-        self.node.and_then(|node| node.get(key)).map_or(Place::default(), |entry| entry.key.place)
+    pub fn place(&self, key: &str) -> Option<Place> {
+        self.node.and_then(|node| node.get(key)).map(|entry| entry.key.place)
     }
 
     /// A mapping inside this one that belongs to one part.
@@ -77,13 +90,12 @@ impl<'n> Section<'n> {
 
     /// A mapping inside this one.
     pub fn section(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Self {
-        let node = self.get(key).map(|entry| &entry.value);
-        Self::new(node, mistakes)
+        Self::inside(self.get(key), mistakes)
     }
 
     /// Whatever nobody took is unknown.
     pub fn finish(self, mistakes: &mut Mistakes) {
-        for Entry { key, .. } in self.node.map_or(&[][..], Node::entries) {
+        for Entry { key, .. } in self.entries() {
             if !self.known.contains(&key.text.as_str()) {
                 mistakes.error(key.place, unknown_key(&key.text, &self.known));
             }

@@ -53,6 +53,16 @@ impl Node {
         self.entries().iter().find(|entry| entry.key.text == key)
     }
 
+    /// What to tell if this is to be a mapping and is something else.
+    pub(super) fn is_no_mapping(&self) -> Option<String> {
+        match self.value {
+            Value::Mapping(_) | Value::Null => None,
+            Value::Scalar(_) | Value::Sequence(_) => {
+                Some(format!("is {}; wanted `key: value`s", self.kind()))
+            }
+        }
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
