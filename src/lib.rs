@@ -19,4 +19,5 @@ pub mod router;
 pub mod directory;
 pub mod sql;
 pub mod protocol;
+pub mod yaml;
 pub mod tenant;

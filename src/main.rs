@@ -1,2 +1,10 @@
 //! The `veneer` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use veneer::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -1,7 +1,7 @@
 //! SCRAM-SHA-256 from the server's side, as an exchange without a socket.
 
-use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
 use pgwire::api::auth::sasl::scram::ScramServerAuthWaitingForClientFinal;
+use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
 
 use crate::auth::users::Verifier;
 use crate::protocol::cursor::{Cursor, Malformed};

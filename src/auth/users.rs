@@ -8,8 +8,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use crate::directory::yaml::{Mistakes, Placed};
 use crate::tenant::{RoleName, ShardName};
+use crate::yaml::{Mistakes, Placed};
 
 mod settings;
 mod verifier;

@@ -68,10 +68,9 @@ impl Backend {
     ) -> Result<Self, ConnectError> {
         match timeout(wait_max, Self::open(address, login)).await {
             Ok(opened) => opened,
-            Err(_elapsed) => Err(ConnectError::Slow {
-                address: place(address),
-                waited_ms: wait_max.as_millis(),
-            }),
+            Err(_elapsed) => {
+                Err(ConnectError::Slow { address: place(address), waited_ms: wait_max.as_millis() })
+            }
         }
     }
 

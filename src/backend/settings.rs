@@ -59,7 +59,8 @@ impl SettingMap {
         for (setting, _) in told.iter().filter(|(setting, _)| self.get(setting).is_none()) {
             write_reset(setting, &mut sql);
         }
-        for (setting, value) in self.iter().filter(|(setting, value)| told.get(setting) != Some(value))
+        for (setting, value) in
+            self.iter().filter(|(setting, value)| told.get(setting) != Some(value))
         {
             value.write(setting, &mut sql);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::directory::file;
-use crate::directory::yaml::Mistakes;
+use crate::yaml::Mistakes;
 
 /// What the check found.
 #[derive(Debug)]

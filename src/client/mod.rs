@@ -9,9 +9,11 @@ pub mod login;
 
 use std::io;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::protocol::answer::Report;
 use crate::protocol::startup::{self, CancelKey, First, Startup, StartupError};
 
 /// A client may ask for encryption once of each kind.
@@ -70,9 +72,7 @@ pub async fn greet(mut socket: TcpStream) -> Result<Greeting, GreetError> {
 }
 
 /// Reads exactly one packet: nothing of what follows is buffered.
-async fn read_first(
-    socket: &mut TcpStream,
-) -> Result<Result<First, StartupError>, GreetError> {
+async fn read_first(socket: &mut TcpStream) -> Result<Result<First, StartupError>, GreetError> {
     let mut length = [0; 4];
     socket.read_exact(&mut length).await.map_err(GreetError::Broke)?;
     let body_bytes = match startup::body_bytes(length) {
@@ -82,4 +82,14 @@ async fn read_first(
     let mut body = vec![0; body_bytes];
     socket.read_exact(&mut body).await.map_err(GreetError::Broke)?;
     Ok(First::read(&body))
+}
+
+impl Newcomer {
+    /// Says why there is no place for it.
+    pub async fn turn_away(mut self, report: &Report) {
+        let mut out = BytesMut::new();
+        report.write(&mut out);
+        // The newcomer may be gone already.
+        let _ = self.socket.write_all(&out).await;
+    }
 }

@@ -10,13 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::auth::users::{self, Method, Tenants, Users};
-use crate::directory::yaml::{self, Entry, Mistakes, Place, Placed, Section};
 use crate::directory::{self, Snapshot};
 use crate::tenant::{BadName, RoleName};
-
-mod parts;
-
-pub use parts::{Level, Log, NoTenant, Pool, Routing, Server, Session, Sql, Statements};
+use crate::yaml::{self, Entry, Mistakes, Place, Placed, Section};
+use crate::{pool, router, server, session, sql};
 
 /// Where the file is looked for when nobody says.
 const FILE: &str = "config/veneer.yaml";
@@ -30,13 +27,13 @@ pub struct Config {
     /// The file all this was read from.
     pub file: PathBuf,
     pub door: Door,
-    pub server: Server,
-    pub session: Session,
-    pub sql: Sql,
+    pub server: server::Settings,
+    pub session: session::Settings,
+    pub sql: sql::Settings,
     pub directory: directory::file::Settings,
-    pub routing: Routing,
-    pub pool: Pool,
-    pub log: Log,
+    pub routing: router::Settings,
+    pub pool: pool::Settings,
+    pub log: server::log::Settings,
     /// Their secrets are not read yet: see [`Config::users`].
     users: BTreeMap<RoleName, Placed<users::Settings>>,
     places: Places,

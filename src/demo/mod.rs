@@ -28,9 +28,9 @@ use self::account::AccountError;
 use self::cluster::ClusterError;
 use self::shard::DATABASE;
 use self::world::World;
-use crate::directory::yaml::Mistakes;
 use crate::migrate::MigrateError;
 use crate::tenant::BadName;
+use crate::yaml::Mistakes;
 
 pub const LISTEN_PORT: u16 = 6432;
 pub const SHARD_PORTS: [u16; 3] = [6433, 6434, 6435];

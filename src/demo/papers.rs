@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::demo::shard::SHARDS;
     use crate::directory::file;
-    use crate::directory::yaml::Mistakes;
+    use crate::yaml::Mistakes;
 
     #[test]
     fn shipped_config_has_what_the_demo_replaces() {

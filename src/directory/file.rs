@@ -9,9 +9,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use serde::{Deserialize, Serialize};
 
-use super::yaml::{self, Entry, Mistakes, Node, Place, Section};
 use super::{Address, Contradiction, Shard, Snapshot};
 use crate::tenant::{SchemaName, ShardName, Standing};
+use crate::yaml::{self, Entry, Mistakes, Node, Place, Section};
 
 /// Where the directory is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

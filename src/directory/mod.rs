@@ -11,7 +11,6 @@ use crate::tenant::{SchemaName, ShardName, Standing};
 pub mod file;
 mod nearest;
 pub mod watch;
-pub mod yaml;
 
 /// Where a shard listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

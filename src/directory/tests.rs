@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::yaml::Mistakes;
 use super::*;
+use crate::yaml::Mistakes;
 
 const SHARDS: &str = "home: s1
 shards:

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
-use super::yaml::{self, Mistakes, Severity};
 use super::{Directory, Snapshot, file};
+use crate::yaml::{self, Mistakes, Severity};
 
 /// One save makes several events; the last of them is worth reading.
 const SETTLE: Duration = Duration::from_millis(50);

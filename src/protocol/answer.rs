@@ -1,5 +1,7 @@
 //! What veneer itself says to a client.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 use pgwire::error::ErrorInfo;
 use pgwire::messages::Message;
@@ -50,19 +52,19 @@ pub enum Severity {
 pub struct Report {
     pub severity: Severity,
     /// SQLSTATE.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
 }
 
 impl Report {
-    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        let (severity, message) = (Severity::Error, message.into());
+    pub fn error(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let (severity, code, message) = (Severity::Error, code.into(), message.into());
         Self { severity, code, message, detail: None, hint: None }
     }
 
-    pub fn fatal(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn fatal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Fatal, ..Self::error(code, message) }
     }
 
@@ -81,8 +83,11 @@ impl Report {
         };
         // A NUL would end a field early and shift all that follow.
         let clean = |text: &str| text.replace('\0', "\u{fffd}");
-        let mut info =
-            ErrorInfo::new(severity.to_owned(), self.code.to_owned(), clean(&self.message));
+        let mut info = ErrorInfo::new(
+            severity.to_owned(),
+            self.code.clone().into_owned(),
+            clean(&self.message),
+        );
         info.severity_nonlocalized = Some(severity.to_owned());
         info.detail = self.detail.as_deref().map(clean);
         info.hint = self.hint.as_deref().map(clean);

@@ -238,7 +238,8 @@ impl Draft<'_> {
             let reason = Reason::Named(residence.tenant.clone());
             return self.add_tenant(residence, reason, access);
         }
-        if let Some(shared) = self.asker.settings.shared_schemas.iter().find(|s| s.as_str() == schema)
+        if let Some(shared) =
+            self.asker.settings.shared_schemas.iter().find(|s| s.as_str() == schema)
         {
             // Functions and types of a shared schema (extensions) are on every shard.
             if kind == NameKind::Relation {

@@ -1,1 +1,168 @@
 //! Builds every part once; listens; drains.
+
+mod guest;
+pub mod log;
+mod role;
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::auth::users::Users;
+use crate::config::Config;
+use crate::directory::watch::{self, Follower};
+use crate::directory::{Directory, file};
+use crate::pool::Pools;
+use crate::server::role::Roles;
+use crate::session::Parts;
+use crate::session::cancel::Cancels;
+use crate::sql::Reader;
+use crate::yaml::Mistakes;
+
+/// After an accept that failed for want of something that comes back, such as file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Clients at once, at most.
+    pub clients_max: NonZeroUsize,
+    /// From the first byte to the end of the login.
+    pub login_max: Duration,
+    /// After SIGTERM, for transactions that are open.
+    pub drain_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            clients_max: NonZeroUsize::new(1000).expect("1000 is not 0"),
+            login_max: Duration::from_secs(15),
+            drain_max: Duration::from_secs(30),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("{0}")]
+    Mistakes(Mistakes),
+    #[error("cannot listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot receive signals")]
+    Signals(#[source] io::Error),
+}
+
+/// What every client needs.
+struct House {
+    settings: Settings,
+    database: String,
+    users: Users,
+    roles: Roles,
+    cancels: Arc<Cancels>,
+    parts: Arc<Parts>,
+    seats: Semaphore,
+    /// Idle clients are sent away when this is cancelled.
+    closing: CancellationToken,
+}
+
+/// Serves until `stop` is cancelled or a signal ends it, then drains.
+pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
+    let mut mistakes = Mistakes::new(&config.file);
+    let users = config.users(&mut mistakes);
+    let users = mistakes.unless_errors(users).map_err(ServeError::Mistakes)?;
+    let snapshot = file::load(&config.directory.file).map_err(ServeError::Mistakes)?;
+    let (shards, tenants) = (snapshot.shards().len(), snapshot.tenants().len());
+    let directory = Directory::new(snapshot);
+
+    let address = config.door.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })?;
+    let follower = watch::follow(config.directory.file.clone(), directory.clone());
+    info!(%address, shards, tenants, "listening");
+    let house = Arc::new(House::build(config, users, directory));
+    house.open(listener, follower, stop).await
+}
+
+impl House {
+    fn build(config: Config, users: Users, directory: Directory) -> Self {
+        let parts = Parts {
+            settings: config.session,
+            routing: config.routing,
+            log: config.log.statements,
+            reader: Reader::new(&config.sql),
+            directory,
+            pools: Pools::new(config.pool),
+            texts: Default::default(),
+        };
+        Self {
+            seats: Semaphore::new(config.server.clients_max.get()),
+            settings: config.server,
+            database: config.door.database,
+            users,
+            roles: Roles::default(),
+            cancels: Arc::default(),
+            parts: Arc::new(parts),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    async fn open(
+        self: Arc<Self>,
+        listener: TcpListener,
+        follower: Follower,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let hear = |kind| signal(kind).map_err(ServeError::Signals);
+        let mut hangup = hear(SignalKind::hangup())?;
+        let mut terminate = hear(SignalKind::terminate())?;
+        let mut interrupt = hear(SignalKind::interrupt())?;
+        let guests = TaskTracker::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, _)) => self.admit(socket, &guests),
+                    Err(error) => {
+                        warn!(%error, "a connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                // What is wrong with the file is in the log.
+                _ = hangup.recv() => { let _ = follower.reload().await; }
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => break,
+                () = stop.cancelled() => break,
+            }
+        }
+        drop(listener);
+        info!(clients = guests.len(), "draining");
+        self.closing.cancel();
+        guests.close();
+        tokio::select! {
+            () = guests.wait() => {}
+            () = sleep(self.settings.drain_max) => {
+                warn!(clients = guests.len(), "not all clients were done in time");
+            }
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+
+    fn admit(self: &Arc<Self>, socket: TcpStream, guests: &TaskTracker) {
+        let house = self.clone();
+        guests.spawn(async move { house.serve_guest(socket).await });
+    }
+}

@@ -56,11 +56,7 @@ impl Cancels {
                 continue;
             }
             self.sessions.insert(process, (secret, reach.clone()));
-            return Ok(Listed {
-                cancels: self.clone(),
-                key: CancelKey { process, secret },
-                reach,
-            });
+            return Ok(Listed { cancels: self.clone(), key: CancelKey { process, secret }, reach });
         }
     }
 

@@ -210,30 +210,9 @@ fn refused_setting(text: &Text) -> Option<Refusal> {
             Value::Default => continue,
             Value::Statement(_) | Value::Parameter(_) | Value::Unknown => None,
         };
-        if let Some(why) = refuse_setting(&change.setting, value) {
+        if let Some(why) = report::refuse_setting(&change.setting, value) {
             return Some(Refusal::Setting { setting: change.setting.clone(), why });
         }
     }
     None
-}
-
-/// Why a setting may not have a value; an unknown value is taken for the worst.
-pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str> {
-    let is = |allowed: &[&str]| {
-        value.is_some_and(|value| allowed.contains(&value.to_ascii_lowercase().as_str()))
-    };
-    match setting {
-        "client_encoding" if !is(&["utf8", "utf-8", "unicode", "'utf8'"]) => {
-            Some("Only UTF8 is supported: in other encodings a text could be read in two ways.")
-        }
-        "standard_conforming_strings" if !is(&["on", "true", "yes", "1", "t", "y", "tr", "tru", "ye"]) => {
-            Some("It must be on: with other rules for quotes a text could be read in two ways.")
-        }
-        "session_authorization" => Some("Sessions share backends; connect as another user."),
-        "role" if !is(&["none"]) => Some("Sessions share backends; connect as another user."),
-        "search_path" | router::TENANT_SETTING if value.is_none() => {
-            Some("It chooses the shard, so its value must be a literal or a bound parameter.")
-        }
-        _ => None,
-    }
 }

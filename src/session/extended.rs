@@ -280,9 +280,7 @@ impl Session {
             let text = Some(statement.text.clone());
             work.ledger.push(Owed::Execute { to: To::Client, text });
             work.segment_open = true;
-            work.remember(&statement.text, || {
-                String::from_utf8_lossy(&statement.sql).into_owned()
-            });
+            work.remember(&statement.text, || String::from_utf8_lossy(&statement.sql).into_owned());
         }
         Ok(Flow::Next)
     }
@@ -367,12 +365,7 @@ fn send_parse(work: &mut Work, parse: &Parse<'_>, key: Key) {
 }
 
 /// Makes sure that the backend has a statement; gives its name there.
-fn ensure_prepared(
-    work: &mut Work,
-    statement: &Statement,
-    key: Key,
-    is_unnamed: bool,
-) -> String {
+fn ensure_prepared(work: &mut Work, statement: &Statement, key: Key, is_unnamed: bool) -> String {
     let prepared = &mut work.backend().prepared;
     if is_unnamed {
         if prepared.unnamed.as_ref() != Some(&key) {

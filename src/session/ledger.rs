@@ -32,15 +32,31 @@ pub struct Promise {
 #[derive(Debug, Clone)]
 pub enum Owed {
     /// All up to `ReadyForQuery`.
-    Query { to: To, text: Option<Arc<Text>>, done: usize },
+    Query {
+        to: To,
+        text: Option<Arc<Text>>,
+        done: usize,
+    },
     FunctionCall,
-    Parse { to: To, promise: Promise },
-    Bind { to: To },
+    Parse {
+        to: To,
+        promise: Promise,
+    },
+    Bind {
+        to: To,
+    },
     DescribeStatement,
     DescribePortal,
-    Execute { to: To, text: Option<Arc<Text>> },
-    Close { to: To },
-    Sync { to: To },
+    Execute {
+        to: To,
+        text: Option<Arc<Text>>,
+    },
+    Close {
+        to: To,
+    },
+    Sync {
+        to: To,
+    },
     /// Not a reply: an answer of ours whose turn comes here.
     Ours(Bytes),
     /// A request that fails on purpose, so that the shard's transaction fails as the client's
@@ -66,7 +82,11 @@ pub enum Event {
     Done(Arc<Text>, usize),
     /// A request failed. What was sent behind it up to the next Sync is skipped; `skips` when
     /// that Sync has not been sent yet.
-    Failed { ours: bool, broken: Vec<Promise>, skips: bool },
+    Failed {
+        ours: bool,
+        broken: Vec<Promise>,
+        skips: bool,
+    },
     Ready,
     Parameter,
 }
@@ -152,8 +172,7 @@ impl Ledger {
         };
         self.copying_in = false;
         // A failed Query is ended by its own `ReadyForQuery`.
-        let is_query =
-            matches!(self.owed.front(), Some(Owed::Query { .. } | Owed::FunctionCall));
+        let is_query = matches!(self.owed.front(), Some(Owed::Query { .. } | Owed::FunctionCall));
         let broken = if is_query { Vec::new() } else { self.skip_to_sync() };
         let skips = !is_query && self.owed.is_empty();
         Ok((verdict, Event::Failed { ours, broken, skips }))

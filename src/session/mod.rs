@@ -31,6 +31,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use bytesize::ByteSize;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -46,18 +47,15 @@ use crate::session::cancel::Listed;
 use crate::session::settings::Settings as Tracked;
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
-use crate::sql::reader::Reader;
-
-/// PostgreSQL's own default, for roles that have no other.
-const DEFAULT_PATH: &str = "\"$user\", public";
+use crate::sql::Reader;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// One message of a client. It is passed on in pieces and never held whole.
-    pub message_bytes_max: u64,
+    pub message_bytes_max: ByteSize,
     /// A `Query` or `Parse`, which is held whole to be read.
-    pub statement_bytes_max: usize,
+    pub statement_bytes_max: ByteSize,
     /// Prepared statements of one client.
     pub statements_max: NonZeroUsize,
 }
@@ -65,8 +63,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            message_bytes_max: 1 << 30,
-            statement_bytes_max: 16 << 20,
+            message_bytes_max: ByteSize::gib(1),
+            statement_bytes_max: ByteSize::mib(16),
             statements_max: NonZeroUsize::new(1000).expect("1000 is not 0"),
         }
     }
@@ -82,7 +80,6 @@ pub enum Statements {
 }
 
 /// What all sessions share.
-#[derive(Debug)]
 pub struct Parts {
     pub settings: Settings,
     pub routing: router::Settings,
@@ -156,7 +153,6 @@ impl End {
     }
 }
 
-#[derive(Debug)]
 pub struct Session {
     parts: Arc<Parts>,
     client: Wire<TcpStream>,

@@ -24,7 +24,7 @@ impl Session {
             tracing::info!(
                 target: "veneer::statement",
                 user = %self.user.name,
-                code = report.code,
+                code = %report.code,
                 message = ?report.message,
                 sql = ?String::from_utf8_lossy(sql),
                 "refused"

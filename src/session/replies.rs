@@ -66,7 +66,9 @@ impl Session {
                 warn!(%shard, %error, "a kept backend was lost");
                 Err(End::told(Report::fatal(
                     code::CONNECTION_FAILURE,
-                    format!("the connection to shard \"{shard}\", which held state of this session, was lost"),
+                    format!(
+                        "the connection to shard \"{shard}\", which held state of this session, was lost"
+                    ),
                 )))
             }
         }
@@ -87,7 +89,11 @@ impl Session {
         match &statement.act {
             Act::Begin { .. } => tracked.begin(),
             Act::Commit { .. } => {
-                if work.failed { tracked.roll_back() } else { tracked.commit() }
+                if work.failed {
+                    tracked.roll_back()
+                } else {
+                    tracked.commit()
+                }
                 work.failed = false;
                 tracked.begin();
             }
@@ -153,7 +159,11 @@ impl Session {
         if status != Status::Idle {
             return;
         }
-        if work.failed { self.tracked.roll_back() } else { self.tracked.commit() }
+        if work.failed {
+            self.tracked.roll_back()
+        } else {
+            self.tracked.commit()
+        }
         work.failed = false;
         if work.ledger.is_empty() {
             work.bond = Bond::Soft(Prefix::default());

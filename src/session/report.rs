@@ -2,28 +2,34 @@
 
 use crate::pool::PoolError;
 use crate::protocol::answer::Report;
+use crate::router::TENANT_SETTING;
 use crate::router::refusal::{Place, Refusal};
 use crate::sql::ReadError;
 use crate::tenant::Standing;
 
 pub mod code {
     pub const ADMIN_SHUTDOWN: &str = "57P01";
+    pub const CANNOT_CONNECT: &str = "08001";
     pub const CANNOT_CONNECT_NOW: &str = "57P03";
     pub const CONNECTION_FAILURE: &str = "08006";
     pub const DUPLICATE_STATEMENT: &str = "42P05";
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    pub const INTERNAL: &str = "XX000";
     pub const INVALID_BYTES: &str = "22021";
     pub const INVALID_CURSOR: &str = "34000";
+    pub const INVALID_PARAMETER: &str = "22023";
     pub const INVALID_SCHEMA: &str = "3F000";
     pub const INVALID_STATEMENT: &str = "26000";
     pub const LIMIT_EXCEEDED: &str = "54000";
+    pub const NO_USER: &str = "28000";
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const READ_ONLY: &str = "25006";
     pub const SYNTAX: &str = "42601";
     pub const TOO_COMPLEX: &str = "54001";
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
-    pub const UNKNOWN_OUTCOME: &str = "08007";
+    pub const UNKNOWN_DATABASE: &str = "3D000";
+    pub const WRONG_PASSWORD: &str = "28P01";
 }
 
 /// Words a refusal of the router.
@@ -98,12 +104,33 @@ pub fn unreadable(error: &ReadError) -> Report {
 /// Words a backend that could not be had. The address is ours to know, not the client's.
 pub fn no_backend(error: &PoolError) -> Report {
     match error {
-        PoolError::Exhausted { .. } => {
-            Report::error(code::TOO_MANY_CONNECTIONS, error.to_string())
-                .hint("Try again, or raise pool.size_max.")
-        }
+        PoolError::Exhausted { .. } => Report::error(code::TOO_MANY_CONNECTIONS, error.to_string())
+            .hint("Try again, or raise pool.size_max."),
         PoolError::Unreachable { .. } => {
             Report::error(code::CONNECTION_FAILURE, error.to_string()).hint("Try again later.")
         }
+    }
+}
+
+/// Why a setting may not have a value; an unknown value is taken for the worst.
+pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str> {
+    let is = |allowed: &[&str]| {
+        value.is_some_and(|value| allowed.contains(&value.to_ascii_lowercase().as_str()))
+    };
+    match setting {
+        "client_encoding" if !is(&["utf8", "utf-8", "unicode", "'utf8'"]) => {
+            Some("Only UTF8 is supported: in other encodings a text could be read in two ways.")
+        }
+        "standard_conforming_strings"
+            if !is(&["on", "true", "yes", "1", "t", "y", "tr", "tru", "ye"]) =>
+        {
+            Some("It must be on: with other rules for quotes a text could be read in two ways.")
+        }
+        "session_authorization" => Some("Sessions share backends; connect as another user."),
+        "role" if !is(&["none"]) => Some("Sessions share backends; connect as another user."),
+        "search_path" | TENANT_SETTING if value.is_none() => {
+            Some("It chooses the shard, so its value must be a literal or a bound parameter.")
+        }
+        _ => None,
     }
 }

@@ -104,8 +104,8 @@ impl Session {
     fn check_size(&self, tag: RequestTag, header: Header) -> Result<(), End> {
         let settings = &self.parts.settings;
         let bytes_max = match tag {
-            RequestTag::Query | RequestTag::Parse => settings.statement_bytes_max as u64,
-            _ => settings.message_bytes_max,
+            RequestTag::Query | RequestTag::Parse => settings.statement_bytes_max.as_u64(),
+            _ => settings.message_bytes_max.as_u64(),
         };
         if header.body_bytes as u64 <= bytes_max {
             return Ok(());
@@ -117,12 +117,7 @@ impl Session {
         )))
     }
 
-    async fn request(
-        &mut self,
-        tag: RequestTag,
-        header: Header,
-        body: &[u8],
-    ) -> Result<Flow, End> {
+    async fn request(&mut self, tag: RequestTag, header: Header, body: &[u8]) -> Result<Flow, End> {
         if self.pipeline == Pipeline::SkippingToSync {
             return match tag {
                 RequestTag::Sync => self.sync(),

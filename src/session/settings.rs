@@ -119,9 +119,8 @@ mod tests {
     /// Runs a script of words; `x=1` sets, `x:1` sets locally, `-x` resets, `?` shows `x`.
     #[track_caller]
     fn check(script: &str, expected: &str) {
-        let mut settings = Settings::new(SettingMap::new(
-            [("x".to_owned(), Told::Text("start".into()))].into(),
-        ));
+        let mut settings =
+            Settings::new(SettingMap::new([("x".to_owned(), Told::Text("start".into()))].into()));
         let mut shown = Vec::new();
         for word in script.split_whitespace() {
             let change = |value: &str, local| Change {

@@ -140,11 +140,7 @@ impl Session {
     }
 
     /// FunctionCall names a function by its number: it runs where the session is.
-    pub(super) async fn function_call(
-        &mut self,
-        header: Header,
-        body: &[u8],
-    ) -> Result<Flow, End> {
+    pub(super) async fn function_call(&mut self, header: Header, body: &[u8]) -> Result<Flow, End> {
         match self.engage_base().await? {
             Engaged::Ready => {}
             Engaged::Wait => return Ok(Flow::Wait),

@@ -41,11 +41,8 @@ impl Texts {
         if let Some(known) = self.known.get(&key).and_then(|weak| weak.upgrade()) {
             return known;
         }
-        let statement = self.unnamed(
-            Bytes::copy_from_slice(sql),
-            Bytes::copy_from_slice(types),
-            text.clone(),
-        );
+        let statement =
+            self.unnamed(Bytes::copy_from_slice(sql), Bytes::copy_from_slice(types), text.clone());
         self.known.insert(key, Arc::downgrade(&statement));
         self.sweep();
         statement

@@ -1,6 +1,5 @@
 //! A backend at work for one client: what it was sent, what it owes, how its transaction stands.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -42,8 +41,6 @@ pub struct Prefix {
 /// A backend that cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    #[error("the connection to the shard broke")]
-    Broke(#[source] io::Error),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -199,11 +196,7 @@ impl Work {
 
     /// `passed` counts the bytes at the front of the inbox that are the client's and not moved yet:
     /// neighbouring frames travel in one copy.
-    fn scan(
-        &mut self,
-        out: &mut BytesMut,
-        passed: &mut usize,
-    ) -> Result<Option<Happened>, Fault> {
+    fn scan(&mut self, out: &mut BytesMut, passed: &mut usize) -> Result<Option<Happened>, Fault> {
         let backend = self.lease.backend();
         loop {
             while let Some(ours) = self.ledger.ours() {
@@ -240,8 +233,8 @@ impl Work {
             let status = match header.tag {
                 reply::READY_FOR_QUERY => Some(status(&rest[HEADER_BYTES..here])?),
                 reply::PARAMETER_STATUS => {
-                    let (name, value) = parameter(&rest[HEADER_BYTES..here])
-                        .ok_or(Fault::Malformed(header.tag))?;
+                    let (name, value) =
+                        parameter(&rest[HEADER_BYTES..here]).ok_or(Fault::Malformed(header.tag))?;
                     backend.parameters.insert(name, value);
                     None
                 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de;
 
 use super::verifier::Verifier;
-use crate::directory::yaml::Placed;
 use crate::tenant::{RoleName, ShardName};
+use crate::yaml::Placed;
 
 /// One user as it is written in the configuration.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,7 +1,7 @@
 //! Users from settings.
 
 use super::*;
-use crate::directory::yaml;
+use crate::yaml;
 
 #[track_caller]
 fn check_pattern(pattern: &str, yes: &str, no: &str) {

@@ -1,0 +1,213 @@
+//! One socket, from its first byte to its last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::auth::users::User;
+use crate::backend::settings::{SettingMap, Told};
+use crate::client::login::{Client, LoginError};
+use crate::client::{GreetError, Greeting, Newcomer, greet};
+use crate::protocol::answer::{self, Report, Severity, Status};
+use crate::protocol::startup::StartupError;
+use crate::protocol::wire::Wire;
+use crate::router::TENANT_SETTING;
+use crate::server::House;
+use crate::session::report::{self, code};
+use crate::session::{Identity, Session};
+use crate::sql::path;
+
+/// Settings that cannot fail, and need no shard's opinion.
+const HARMLESS: [&str; 3] = ["application_name", "search_path", TENANT_SETTING];
+
+impl House {
+    pub(super) async fn serve_guest(&self, socket: TcpStream) {
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(%error, "a socket that cannot be set up");
+            return;
+        }
+        let Ok(welcomed) = timeout(self.settings.login_max, self.welcome(socket)).await else {
+            debug!("a login took too long");
+            return;
+        };
+        if let Some((session, _seat)) = welcomed {
+            let end = session.run(self.closing.clone()).await;
+            debug!(reason = %end, "a session ended");
+        }
+    }
+
+    /// All up to the first `ReadyForQuery`; `None` when there is no session to run.
+    async fn welcome(
+        &self,
+        socket: TcpStream,
+    ) -> Option<(Session, tokio::sync::SemaphorePermit<'_>)> {
+        let newcomer = match greet(socket).await {
+            Ok(Greeting::Login(newcomer)) => newcomer,
+            Ok(Greeting::Cancel(key)) => {
+                self.cancels.cancel(key).await;
+                return None;
+            }
+            Err(error) => {
+                turn_away_unread(error).await;
+                return None;
+            }
+        };
+        let Ok(seat) = self.seats.try_acquire() else {
+            newcomer
+                .turn_away(&Report::fatal(
+                    code::TOO_MANY_CONNECTIONS,
+                    "sorry, too many clients already",
+                ))
+                .await;
+            return None;
+        };
+        let mut client = self.log_in(newcomer).await?;
+        match self.begin(&mut client).await {
+            Ok((identity, listed)) => {
+                if client.wire.flush().await.is_err() {
+                    return None;
+                }
+                let session = Session::new(self.parts.clone(), client.wire, identity, listed);
+                Some((session, seat))
+            }
+            Err(report) => {
+                info!(user = %client.user.name, code = %report.code, message = ?report.message, "a login failed");
+                tell(&mut client.wire, report).await;
+                None
+            }
+        }
+    }
+
+    async fn log_in(&self, newcomer: Newcomer) -> Option<Client> {
+        let user = newcomer.user().to_owned();
+        match newcomer.log_in(&self.users).await {
+            Ok(client) => Some(client),
+            Err(mut turned) => {
+                info!(?user, error = %turned.error, "a login failed");
+                let code = match turned.error {
+                    LoginError::Broke(_) => return None,
+                    LoginError::OutOfTurn | LoginError::Malformed => code::PROTOCOL_VIOLATION,
+                    LoginError::Wrong(_) => code::WRONG_PASSWORD,
+                };
+                let report = Report::fatal(code, turned.error.to_string());
+                tell(&mut turned.wire, report).await;
+                None
+            }
+        }
+    }
+
+    /// Checks what the client wants to start with, and writes the greeting.
+    async fn begin(
+        &self,
+        client: &mut Client,
+    ) -> Result<(Identity, crate::session::cancel::Listed), Report> {
+        self.find_database(client)?;
+        let start = start_values(std::mem::take(&mut client.settings))?;
+        let snapshot = self.parts.directory.snapshot();
+        let home = snapshot.home();
+        let user: &Arc<User> = &client.user;
+        let login = user.login(&home.name);
+        let pool = self.parts.pools.pool(home, login);
+        let facts = self.roles.facts(&login.role, &pool).await?;
+        let mut parameters = facts.parameters.clone();
+        if start.iter().any(|(setting, _)| !HARMLESS.contains(&setting)) {
+            let reported = self.roles.try_start(&login.role, &pool, &start).await?;
+            parameters.extend(reported.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        let application = start.get("application_name").and_then(Told::text).unwrap_or_default();
+        parameters.insert("application_name".to_owned(), clean_ascii(application));
+        let listed = self
+            .cancels
+            .list()
+            .map_err(|_| Report::fatal(code::INTERNAL, "no random numbers for a cancel key"))?;
+        let out = &mut client.wire.outbox;
+        for (name, value) in &parameters {
+            answer::parameter_status(name, value, out);
+        }
+        answer::backend_key_data(listed.key, out);
+        answer::ready(Status::Idle, out);
+        let identity = Identity { user: user.clone(), start, role_path: facts.path.clone() };
+        Ok((identity, listed))
+    }
+
+    /// `DATABASE`, or `DATABASE@TENANT` for a session that is scoped to a tenant.
+    fn find_database(&self, client: &mut Client) -> Result<(), Report> {
+        let unknown = |name: &str| {
+            Report::fatal(code::UNKNOWN_DATABASE, format!("database \"{name}\" does not exist"))
+                .hint(format!("The one database here is \"{}\".", self.database))
+        };
+        if client.database == self.database {
+            return Ok(());
+        }
+        match client.database.split_once('@') {
+            Some((database, tenant)) if database == self.database && !tenant.is_empty() => {
+                client.settings.insert(TENANT_SETTING.to_owned(), tenant.to_owned());
+                Ok(())
+            }
+            _ => Err(unknown(&client.database)),
+        }
+    }
+}
+
+/// A client's start values, or the reason why they cannot be had.
+fn start_values(settings: BTreeMap<String, String>) -> Result<SettingMap, Report> {
+    let mut values = BTreeMap::new();
+    for (setting, value) in settings {
+        if let Some(why) = report::refuse_setting(&setting, Some(&value)) {
+            let message = format!("cannot set \"{setting}\" to \"{value}\"");
+            return Err(Report::fatal(code::FEATURE_NOT_SUPPORTED, message).detail(why));
+        }
+        if setting == "search_path" && path::split(&value).is_err() {
+            let message = format!("invalid value for parameter \"search_path\": \"{value}\"");
+            return Err(Report::fatal(code::INVALID_PARAMETER, message));
+        }
+        // Every backend has these already.
+        if matches!(setting.as_str(), "client_encoding" | "standard_conforming_strings") {
+            continue;
+        }
+        let value = match setting.as_str() {
+            "application_name" => clean_ascii(&value),
+            _ => value,
+        };
+        values.insert(setting, Told::Text(value.into()));
+    }
+    Ok(SettingMap::new(values))
+}
+
+/// PostgreSQL's `pg_clean_ascii`: what is not printable ASCII becomes a question mark.
+fn clean_ascii(text: &str) -> String {
+    let clean = text.bytes().map(|byte| match byte {
+        b' '..=b'~' => char::from(byte),
+        _ => '?',
+    });
+    clean.take(crate::tenant::NAME_BYTES_MAX).collect()
+}
+
+async fn tell(wire: &mut Wire<TcpStream>, report: Report) {
+    Report { severity: Severity::Fatal, ..report }.write(&mut wire.outbox);
+    // The client may be gone already.
+    let _ = wire.flush().await;
+}
+
+async fn turn_away_unread(error: GreetError) {
+    debug!(%error, "a socket that did not become a session");
+    let GreetError::Startup { mut socket, source } = error else { return };
+    let code = match source {
+        StartupError::Length => return,
+        StartupError::Version(..) | StartupError::Replication => code::FEATURE_NOT_SUPPORTED,
+        StartupError::NoUser => code::NO_USER,
+        StartupError::Option(_) => code::SYNTAX,
+        StartupError::NotUtf8 => code::INVALID_BYTES,
+        StartupError::Layout | StartupError::Many | StartupError::Twice(_) => {
+            code::PROTOCOL_VIOLATION
+        }
+    };
+    let mut out = BytesMut::new();
+    Report::fatal(code, source.to_string()).write(&mut out);
+    let _ = socket.write_all(&out).await;
+}
