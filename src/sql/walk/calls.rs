@@ -145,11 +145,7 @@ impl<'t> Walk<'t> {
     }
 
     fn name_parameter(&mut self, number: i64) {
-        if let Ok(number) = u16::try_from(number)
-            && !self.parameters.contains(&number)
-        {
-            self.parameters.push(number);
-        }
+        self.parameters.extend(u16::try_from(number));
     }
 
     pub(super) fn expression(&mut self, node: &'t Node) {

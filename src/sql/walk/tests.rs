@@ -171,6 +171,7 @@ fn catalogue_queries() {
         "SELECT 1 FROM pg_namespace WHERE nspname = ANY('{acme,bolt}')",
         "read acme? bolt? {acme,bolt}? +catalogue",
     );
+    check("SELECT 1 FROM t WHERE a = 'acme' AND tableoid = 'bolt.t'::regclass", "read bolt? +path");
     check("SELECT pg_table_is_visible(1)", "read +catalogue");
     check("SELECT has_table_privilege('acme.t', 'select')", "read acme? select? +catalogue");
     check("SELECT * FROM users WHERE name = 'acme'", "read +path");
