@@ -4,7 +4,7 @@ use pg_query::protobuf::ObjectType;
 
 use super::Walk;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Keep, Name, NameKind};
+use crate::sql::{Access, Keep, Leaves, Name, NameKind};
 use crate::tenant::cut;
 
 /// PostgreSQL's own schemas: they make a statement a catalogue query, and are nobody's.
@@ -22,6 +22,9 @@ impl<'t> Walk<'t> {
         let schema = cut(schema);
         if schema.is_empty() || is_system(schema) || is_temporary(schema) {
             return;
+        }
+        if kind != NameKind::Perhaps {
+            self.raise(Access::Read);
         }
         let name = Name { schema: schema.to_owned(), kind };
         if self.known_names.insert(name.clone()) {
@@ -142,6 +145,13 @@ impl<'t> Walk<'t> {
         ];
         let target = (TARGETS.contains(&field) && kind != "CollateClause")
             || (kind == "CreateFunctionStmt" && field == "funcname");
+        if matches!((kind, words), ("AExpr" | "SubLink" | "SortBy", [schema, _]) if !is_system(schema))
+        {
+            // Somebody's own operator: a function like any other.
+            self.raise(Access::Write);
+            self.leave(Leaves::Unknown);
+            self.foreign = true;
+        }
         if target {
             self.target(words, NameKind::Other);
         } else if USED.contains(&field) || TARGETS.contains(&field) {
