@@ -1,12 +1,28 @@
 //! Facts without a tree, for a statement too deep for the parser: more than it says, never less.
 
+use super::functions::{self, Effect};
 use super::lex::{Kind, Lexer};
-use super::literal;
 use super::walk::Findings;
-use super::{Access, Act, Leaves, Name, NameKind, ReadError, Statement, Text};
+use super::{Access, Act, Keep, Leaves, Name, NameKind, ReadError, Statement, Text};
+use super::{literal, path};
 
 const DATA_STATEMENTS: [&str; 7] =
     ["select", "insert", "update", "delete", "merge", "with", "values"];
+
+fn too_deep() -> ReadError {
+    ReadError::Complex("it nests too deeply to be parsed".into())
+}
+
+/// What a function of this name would leave behind.
+fn left_by(word: &str) -> Leaves {
+    let name = path::fold(word.trim_matches('"'));
+    match functions::effect(&name) {
+        Effect::Locks => Leaves::State(Keep::AdvisoryLock),
+        Effect::Seeds => Leaves::State(Keep::Seed),
+        _ if matches!(name.as_str(), "temp" | "temporary") => Leaves::State(Keep::TempTable),
+        _ => Leaves::Unknown,
+    }
+}
 
 /// Every word that stands before a dot may be a schema.
 pub fn find(sql: &str) -> Result<Findings, ReadError> {
@@ -21,13 +37,18 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
     let end = (0..pieces.len()).rfind(|at| body(*at) != ";").map_or(0, |at| at + 1);
     let single = (0..end).all(|at| body(at) != ";");
     if !known || !single {
-        return Err(ReadError::Complex("it nests too deeply to be parsed".into()));
+        return Err(too_deep());
     }
 
     let mut names = Vec::new();
+    let mut leaves = Leaves::Unknown;
     for (at, piece) in pieces.iter().enumerate() {
         match piece.kind {
-            Kind::Text | Kind::Unicode | Kind::Name | Kind::Word => {}
+            Kind::Word | Kind::Name => leaves = leaves.max(left_by(body(at))),
+            // An escape can hide a name.
+            Kind::Unicode => return Err(too_deep()),
+            Kind::Text if body(at).contains('\\') => return Err(too_deep()),
+            Kind::Text => {}
             _ => continue,
         }
         let quoted = matches!(piece.kind, Kind::Name | Kind::Word);
@@ -45,7 +66,7 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
         catalogue: false,
         act: Act::None,
         set_configs: Vec::new(),
-        leaves: Leaves::Unknown,
+        leaves,
         parameters: Vec::new(),
     };
     Ok(Findings { text: Text { statements: vec![statement] }, literal_free: false })

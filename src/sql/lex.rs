@@ -54,15 +54,15 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_while(&mut self, keep: impl Fn(u8) -> bool) {
-        while self.at < self.sql.len() && keep(self.sql[self.at]) {
-            self.at += 1;
-        }
+        let rest = &self.sql[self.at..];
+        self.at += rest.iter().position(|byte| !keep(*byte)).unwrap_or(rest.len());
     }
 
     /// Takes the next piece; true when its end is doubtful.
     fn take(&mut self) -> (Kind, bool) {
         let byte = self.peek(0);
         match byte {
+            _ if is_word_start(byte) => self.word(byte),
             _ if is_space(byte) => {
                 self.skip_while(is_space);
                 (Kind::Space, false)
@@ -72,12 +72,15 @@ impl<'a> Lexer<'a> {
             b'$' => self.dollar(),
             b'0'..=b'9' => (Kind::Number, self.number()),
             b'.' if self.peek(1).is_ascii_digit() => (Kind::Number, self.number()),
+            b'.' if self.peek(1) == b'.' => {
+                self.at += 2;
+                (Kind::Mark, true)
+            }
             b'-' if self.peek(1) == b'-' => {
                 self.skip_while(|b| b != b'\n' && b != b'\r');
                 (Kind::LineComment, false)
             }
             b'/' if self.peek(1) == b'*' => self.block_comment(),
-            _ if is_word_start(byte) => self.word(byte),
             _ if is_operator(byte) => {
                 self.operator();
                 (Kind::Operator, false)
@@ -289,36 +292,46 @@ enum Quoting {
     Bits,
 }
 
+const SPACE: u8 = 1;
+const WORD_START: u8 = 2;
+const WORD: u8 = 4;
+const OPERATOR: u8 = 8;
+
+/// What each byte may be; one look-up instead of a chain of comparisons, as this is run for every
+/// byte of every statement.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        classes[at] = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => SPACE,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..=0xff => WORD_START | WORD,
+            b'0'..=b'9' | b'$' => WORD,
+            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*'
+            | b'/' | b'%' | b'<' | b'>' | b'=' => OPERATOR,
+            _ => 0,
+        };
+        at += 1;
+    }
+    classes
+};
+
 pub fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+    CLASSES[usize::from(byte)] & SPACE != 0
 }
 
 pub fn is_word_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+    CLASSES[usize::from(byte)] & WORD_START != 0
 }
 
 pub fn is_word(byte: u8) -> bool {
-    is_word_start(byte) || byte.is_ascii_digit() || byte == b'$'
+    CLASSES[usize::from(byte)] & WORD != 0
 }
 
-fn is_operator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'~' | b'!'
-            | b'@'
-            | b'#'
-            | b'^'
-            | b'&'
-            | b'|'
-            | b'`'
-            | b'?'
-            | b'+'
-            | b'-'
-            | b'*'
-            | b'/'
-            | b'%'
-            | b'<'
-            | b'>'
-            | b'='
-    )
+pub fn is_operator(byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & OPERATOR != 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //! walked and dropped by recursion: here the stack is known, and large.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::walk::{self, Findings};
 use super::{ReadError, fallback};
 
 /// Address space; memory is committed as deep as a tree really goes.
-const STACK_BYTES: usize = 1 << 30;
+const STACK_BYTES: usize = 512 << 20;
 /// Texts in line before senders wait.
 const QUEUE_TEXTS_MAX: usize = 64;
 /// How often a blocking reader looks whether the line has moved.
@@ -36,6 +36,12 @@ static LINE: LazyLock<Option<mpsc::Sender<Job>>> = LazyLock::new(|| {
     let parser = thread::Builder::new().name("sql-parser".into()).stack_size(STACK_BYTES);
     parser.spawn(move || serve(jobs)).ok().map(|_| line)
 });
+
+/// Held around every call into pg_query; the tests call it from threads of their own.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn gone() -> ReadError {
     ReadError::Complex("the parser is not available".into())
@@ -77,8 +83,12 @@ fn serve(mut jobs: mpsc::Receiver<Job>) {
 }
 
 fn find(sql: &str) -> Answer {
-    match pg_query::parse(sql, 0) {
-        Ok(parsed) => match statements(&parsed.protobuf) {
+    let parsed = {
+        let _alone = alone();
+        pg_query::parse(sql, 0)
+    };
+    match parsed {
+        Ok(parsed) => match statements(parsed.protobuf.stmts) {
             Some(statements) => Ok(walk::walk(sql, &statements)),
             None => Err(ReadError::Complex("the parse tree cannot be walked".into())),
         },
@@ -90,8 +100,9 @@ fn find(sql: &str) -> Answer {
     }
 }
 
-fn statements(parsed: &pg_query::protobuf::ParseResult) -> Option<Vec<Tree>> {
-    parsed.stmts.iter().map(|statement| Tree::of(statement).ok()).collect()
+/// Takes the parser's trees one by one, so that few exist twice.
+fn statements(parsed: Vec<pg_query::protobuf::RawStmt>) -> Option<Vec<Tree>> {
+    parsed.into_iter().map(|statement| Tree::of(&statement).ok()).collect()
 }
 
 /// The parser's own words for a limit of its own.

@@ -8,6 +8,8 @@ use super::lex::{Kind, Lexer, is_word};
 /// A literal becomes `''` or `0`, a comment becomes a space: tracing comments differ each time.
 pub fn write(sql: &[u8], shape: &mut Vec<u8>) -> bool {
     shape.clear();
+    // What stands between two literals is copied at one go.
+    let mut copied = 0;
     let mut after_bits = false;
     for piece in Lexer::new(sql) {
         let body = &sql[piece.start..piece.end];
@@ -15,32 +17,33 @@ pub fn write(sql: &[u8], shape: &mut Vec<u8>) -> bool {
             return false;
         }
         after_bits = piece.kind == Kind::Bits;
-        match piece.kind {
+        let mark: &[u8] = match piece.kind {
+            Kind::Space | Kind::Word | Kind::Name | Kind::Parameter => continue,
+            Kind::Mark if body == b"\0" => return false,
+            Kind::Operator if OPERATOR_BYTES_MAX < body.len() => return false,
+            Kind::Mark | Kind::Operator => continue,
             Kind::Unicode => return false,
             Kind::BlockComment(depth) if COMMENT_DEPTH_MAX < depth => return false,
-            Kind::Operator if OPERATOR_BYTES_MAX < body.len() => return false,
-            Kind::LineComment | Kind::BlockComment(_) => shape.push(b' '),
-            Kind::Text => shape.extend_from_slice(b"''"),
-            Kind::Bits => shape.extend_from_slice(b"b''"),
-            Kind::Number => {
-                // `a.1` and `$1.5`: what the dot belongs to is not ours to say.
-                if body.starts_with(b".") && shape.last().is_some_and(|b| glued(*b)) {
-                    return false;
-                }
-                shape.push(b'0');
+            // `a.1` and `$1.5`: what the dot belongs to is not ours to say.
+            Kind::Number if body[0] == b'.' && sql[..piece.start].last().is_some_and(glued) => {
+                return false;
             }
-            Kind::Mark if body == b"\0" => return false,
-            Kind::Space
-            | Kind::Word
-            | Kind::Name
-            | Kind::Parameter
-            | Kind::Operator
-            | Kind::Mark => shape.extend_from_slice(body),
-        }
+            Kind::LineComment | Kind::BlockComment(_) => b" ",
+            Kind::Text => b"''",
+            Kind::Bits => b"b''",
+            Kind::Number => b"0",
+        };
+        shape.extend_from_slice(&sql[copied..piece.start]);
+        shape.extend_from_slice(mark);
+        copied = piece.end;
     }
+    shape.extend_from_slice(&sql[copied..]);
     true
 }
 
-fn glued(byte: u8) -> bool {
-    is_word(byte) || matches!(byte, b'"' | b'\'' | b'.' | b')' | b']')
+fn glued(byte: &u8) -> bool {
+    is_word(*byte) || matches!(byte, b'"' | b'\'' | b'.' | b')' | b']')
 }
+
+#[cfg(test)]
+mod tests;

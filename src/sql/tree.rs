@@ -272,6 +272,10 @@ impl SerializeStruct for Fields {
         name: &'static str,
         value: &T,
     ) -> Result<(), BadTree> {
+        // Where a node stood in the text is no fact, and nearly every node says it.
+        if name == "location" {
+            return Ok(());
+        }
         if let Some(tree) = value.serialize(Builder)? {
             self.0.fields.push((name, tree));
         }

@@ -32,6 +32,21 @@ const NOT_SCHEMAS: [&str; 22] = [
     "data_type",
 ];
 
+/// Types that look an object up by its name.
+const NAME_TYPES: [&str; 11] = [
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+];
+
 impl<'t> Walk<'t> {
     fn while_naming(&mut self, body: impl FnOnce(&mut Self)) {
         let before = std::mem::replace(&mut self.naming, true);
@@ -116,8 +131,8 @@ impl<'t> Walk<'t> {
     pub(super) fn cast(&mut self, node: &'t Node) {
         self.visit_field(node, "type_name");
         let names = node.child("type_name").and_then(|name| name.get("names"));
-        let last = names.and_then(Tree::words).and_then(|words| words.last().copied());
-        if last.is_some_and(|last| last.starts_with("reg")) {
+        let words = names.and_then(Tree::words).unwrap_or_default();
+        if matches!(words[..], [name] | ["pg_catalog", name] if NAME_TYPES.contains(&name)) {
             self.raise(Access::Read);
             self.catalogue = true;
             self.while_naming(|walk| walk.visit_field(node, "arg"));
@@ -145,11 +160,7 @@ impl<'t> Walk<'t> {
     }
 
     fn name_parameter(&mut self, number: i64) {
-        if let Ok(number) = u16::try_from(number)
-            && !self.parameters.contains(&number)
-        {
-            self.parameters.push(number);
-        }
+        self.parameters.extend(u16::try_from(number));
     }
 
     pub(super) fn expression(&mut self, node: &'t Node) {

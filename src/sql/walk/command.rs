@@ -85,7 +85,9 @@ impl<'t> Walk<'t> {
     /// A `set_config` in the list of a SELECT without any FROM runs once, and for certain.
     fn whole_select(&mut self, node: &'t Node) {
         let quiet = ["target_list", "limit_option", "op", "with_clause"];
-        let certain = node.fields.iter().all(|(field, _)| quiet.contains(field));
+        // A function beside it may return no rows at all.
+        let certain = node.fields.iter().all(|(field, _)| quiet.contains(field))
+            && node.list("target_list").iter().all(is_certain);
         self.in_scope(node, |walk| {
             for (field, tree) in node.fields.iter().filter(|(field, _)| *field != "with_clause") {
                 if !(certain && *field == "target_list") {
@@ -190,6 +192,11 @@ impl<'t> Walk<'t> {
             self.raise(Access::Shared(if grants { "GRANT ON SCHEMA" } else { "REVOKE ON SCHEMA" }));
         }
     }
+}
+
+fn is_certain(target: &Tree) -> bool {
+    let value = target.node().and_then(|target| target.child("val"));
+    value.is_some_and(|value| matches!(value.kind, "AConst" | "ParamRef") || is_set_config(value))
 }
 
 fn is_set_config(node: &Node) -> bool {

@@ -53,6 +53,8 @@ struct Walk<'t> {
     unqualified: bool,
     /// It reads the catalogue.
     catalogue: bool,
+    /// It reads relations of the catalogue, so that comparisons may be about schemas.
+    catalogue_rows: bool,
     /// It touches what is not the catalogue's.
     foreign: bool,
     /// Common table expressions in sight.
@@ -78,6 +80,7 @@ impl<'t> Walk<'t> {
             set_configs: Vec::new(),
             unqualified: false,
             catalogue: false,
+            catalogue_rows: false,
             foreign: false,
             ctes: Vec::new(),
             naming: false,
@@ -226,9 +229,11 @@ impl<'t> Walk<'t> {
     }
 
     fn finish(mut self) -> Statement {
-        if self.catalogue {
+        if self.catalogue_rows {
             self.count_compared();
         }
+        self.parameters.sort_unstable();
+        self.parameters.dedup();
         Statement {
             access: self.access,
             names: self.names,

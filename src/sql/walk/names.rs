@@ -4,7 +4,7 @@ use pg_query::protobuf::ObjectType;
 
 use super::Walk;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Keep, Name, NameKind};
+use crate::sql::{Access, Keep, Leaves, Name, NameKind};
 use crate::tenant::cut;
 
 /// PostgreSQL's own schemas: they make a statement a catalogue query, and are nobody's.
@@ -23,6 +23,9 @@ impl<'t> Walk<'t> {
         if schema.is_empty() || is_system(schema) || is_temporary(schema) {
             return;
         }
+        if kind != NameKind::Perhaps {
+            self.raise(Access::Read);
+        }
         let name = Name { schema: schema.to_owned(), kind };
         if self.known_names.insert(name.clone()) {
             self.names.push(name);
@@ -40,7 +43,7 @@ impl<'t> Walk<'t> {
         } else if schema.is_empty() {
             self.unqualified_relation(relation);
         } else if is_system(schema) {
-            self.catalogue = true;
+            self.catalogue_relation();
         } else {
             self.foreign = true;
             self.name(schema, NameKind::Relation);
@@ -48,12 +51,17 @@ impl<'t> Walk<'t> {
         // RangeVar has no other children than its alias.
     }
 
+    fn catalogue_relation(&mut self) {
+        self.catalogue = true;
+        self.catalogue_rows = true;
+    }
+
     fn unqualified_relation(&mut self, relation: &str) {
         if self.ctes.contains(&relation) {
             return;
         }
         if relation.starts_with("pg_") {
-            self.catalogue = true;
+            self.catalogue_relation();
             return;
         }
         self.foreign = true;
@@ -137,6 +145,13 @@ impl<'t> Walk<'t> {
         ];
         let target = (TARGETS.contains(&field) && kind != "CollateClause")
             || (kind == "CreateFunctionStmt" && field == "funcname");
+        if matches!((kind, words), ("AExpr" | "SubLink" | "SortBy", [schema, _]) if !is_system(schema))
+        {
+            // Somebody's own operator: a function like any other.
+            self.raise(Access::Write);
+            self.leave(Leaves::Unknown);
+            self.foreign = true;
+        }
         if target {
             self.target(words, NameKind::Other);
         } else if USED.contains(&field) || TARGETS.contains(&field) {
