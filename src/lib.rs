@@ -5,6 +5,9 @@
 //! settle who it is, [`session`] loops, [`sql`] says what the statement says, [`router`] says
 //! where it goes and why, [`pool`] lends a [`backend`], and the relay passes the answer back.
 
+#![warn(clippy::too_many_lines, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::too_many_lines, clippy::unwrap_used))]
+
 pub mod cli;
 pub mod demo;
 pub mod server;

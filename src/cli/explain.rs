@@ -49,6 +49,7 @@ impl ExplainArgs {
             role: "",
             scope: self.tenant.as_deref(),
             path: &path,
+            start_scope: self.tenant.as_deref(),
             start_path: &path,
         };
         let routed = Reader::new(&config.sql)

@@ -3,17 +3,18 @@
 //! Each part owns its settings; this module only finds the file, deals its sections out and
 //! checks what no part can see alone.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+mod door;
 
-use serde::{Deserialize, Deserializer, de};
+pub use door::{Door, Level, Log, Server};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::auth::users::{self, Method, Tenants, Users};
 use crate::directory::{self, Snapshot};
 use crate::tenant::{BadName, RoleName};
 use crate::yaml::{self, Entry, Mistakes, Place, Placed, Section};
-use crate::{pool, router, server, session, sql};
+use crate::{pool, router, session, sql};
 
 /// Where the file is looked for when nobody says.
 const FILE: &str = "config/veneer.yaml";
@@ -27,33 +28,16 @@ pub struct Config {
     /// The file all this was read from.
     pub file: PathBuf,
     pub door: Door,
-    pub server: server::Settings,
+    pub server: Server,
     pub session: session::Settings,
     pub sql: sql::Settings,
     pub directory: directory::file::Settings,
     pub routing: router::Settings,
     pub pool: pool::Settings,
-    pub log: server::log::Settings,
+    pub log: Log,
     /// Their secrets are not read yet: see [`Config::users`].
     users: BTreeMap<RoleName, Placed<users::Settings>>,
     places: Places,
-}
-
-/// Where clients come in, and what they call the place.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Door {
-    #[serde(deserialize_with = "socket_address")]
-    pub listen: SocketAddr,
-    /// The one database, under one name here and on every shard.
-    #[serde(deserialize_with = "database_name")]
-    pub database: String,
-}
-
-impl Default for Door {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 6432)), database: "bookstore".to_owned() }
-    }
 }
 
 /// Where checks that come later find what they complain of.
@@ -204,18 +188,6 @@ fn compare_user(user: &users::Settings, directory: &Snapshot, mistakes: &mut Mis
             mistakes.warning(*place, format!("`{}` matches no tenant{near}", pattern.as_str()));
         }
     }
-}
-
-fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let wanted = "an address and port, such as `127.0.0.1:6432` or `[::1]:6432`";
-    text.parse()
-        .map_err(|_| de::Error::invalid_value(de::Unexpected::Other(&format!("`{text}`")), &wanted))
-}
-
-fn database_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    // The same rules as every name in PostgreSQL.
-    RoleName::deserialize(deserializer).map(String::from)
 }
 
 #[cfg(test)]

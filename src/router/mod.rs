@@ -7,6 +7,7 @@
 
 pub mod refusal;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,10 +68,14 @@ impl Path {
         Self { schemas: schemas.map(named).collect() }
     }
 
-    fn tenant<'a>(&self, directory: &'a Snapshot) -> Option<&'a Residence> {
-        self.schemas.iter().find_map(|schema| match schema {
+    fn tenants<'a>(&self, directory: &'a Snapshot) -> impl Iterator<Item = &'a Residence> {
+        self.schemas.iter().filter_map(|schema| match schema {
             PathSchema::Named(name) | PathSchema::Role(name) => directory.residence(name),
         })
+    }
+
+    fn tenant<'a>(&self, directory: &'a Snapshot) -> Option<&'a Residence> {
+        self.tenants(directory).next()
     }
 
     /// The first schema that nobody knows: a misspelt tenant, probably.
@@ -95,7 +100,8 @@ pub struct Asker<'a> {
     /// `veneer.tenant`, when it is set.
     pub scope: Option<&'a str>,
     pub path: &'a Path,
-    /// What RESET makes of the path.
+    /// What RESET makes of them.
+    pub start_scope: Option<&'a str>,
     pub start_path: &'a Path,
 }
 
@@ -156,8 +162,8 @@ impl Reason {
 
 /// Decides where a text goes, all of it.
 pub fn route(text: &Text, asker: &Asker<'_>, directory: &Snapshot) -> Result<Plan, Refusal> {
-    let mut draft = Draft { asker, directory, goals: Vec::new() };
-    let mut here = Here { path: asker.path.clone(), scope: asker.scope.map(str::to_owned) };
+    let mut draft = Draft { asker, directory, goals: Vec::new(), forbidden: Vec::new() };
+    let mut here = Here { path: Cow::Borrowed(asker.path), scope: asker.scope.map(Cow::Borrowed) };
     for statement in &text.statements {
         draft.add(statement, &here)?;
         here.follow(statement, asker);
@@ -178,31 +184,35 @@ pub fn base<'a>(asker: &Asker<'_>, directory: &'a Snapshot) -> (&'a Arc<Shard>, 
 }
 
 /// The session as it will be when a statement of the text runs.
-struct Here {
-    path: Path,
-    scope: Option<String>,
+struct Here<'a> {
+    path: Cow<'a, Path>,
+    scope: Option<Cow<'a, str>>,
 }
 
-impl Here {
+impl<'a> Here<'a> {
     /// A statement may move the path for those that come after it in the same text.
-    fn follow(&mut self, statement: &Statement, asker: &Asker<'_>) {
+    fn follow(&mut self, statement: &Statement, asker: &Asker<'a>) {
         match &statement.act {
             Act::Set(change) => self.apply(change, asker),
             Act::ResetAll | Act::DiscardAll => {
-                self.path = asker.start_path.clone();
-                self.scope = None;
+                self.path = Cow::Borrowed(asker.start_path);
+                self.scope = asker.start_scope.map(Cow::Borrowed);
             }
             _ => {}
         }
         statement.set_configs.iter().for_each(|change| self.apply(change, asker));
     }
 
-    fn apply(&mut self, change: &Change, asker: &Asker<'_>) {
+    fn apply(&mut self, change: &Change, asker: &Asker<'a>) {
         match (change.setting.as_str(), &change.value) {
-            ("search_path", Value::Text(text)) => self.path = Path::read(text, asker.role),
-            ("search_path", Value::Default) => self.path = asker.start_path.clone(),
-            (TENANT_SETTING, Value::Text(text)) => self.scope = Some(text.clone()),
-            (TENANT_SETTING, Value::Default) => self.scope = None,
+            ("search_path", Value::Text(text)) => {
+                self.path = Cow::Owned(Path::read(text, asker.role));
+            }
+            ("search_path", Value::Default) => self.path = Cow::Borrowed(asker.start_path),
+            (TENANT_SETTING, Value::Text(text)) => self.scope = Some(Cow::Owned(text.clone())),
+            (TENANT_SETTING, Value::Default) => {
+                self.scope = asker.start_scope.map(Cow::Borrowed);
+            }
             _ => {}
         }
     }
@@ -212,10 +222,12 @@ struct Draft<'a> {
     asker: &'a Asker<'a>,
     directory: &'a Snapshot,
     goals: Vec<(Arc<Shard>, Reason)>,
+    /// Tenants that PostgreSQL might look a name up in and the user may not use.
+    forbidden: Vec<&'a Residence>,
 }
 
-impl Draft<'_> {
-    fn add(&mut self, statement: &Statement, here: &Here) -> Result<(), Refusal> {
+impl<'a> Draft<'a> {
+    fn add(&mut self, statement: &Statement, here: &Here<'_>) -> Result<(), Refusal> {
         match statement.access {
             Access::Lifecycle => return Err(Refusal::Lifecycle),
             Access::Shared(command) => return Err(Refusal::SharedByAll(command)),
@@ -229,6 +241,10 @@ impl Draft<'_> {
         }
         if statement.unqualified {
             self.add_unqualified(here, statement.access)?;
+        }
+        if statement.access != Access::Nothing && !statement.catalogue {
+            let tenants = here.path.tenants(self.directory);
+            self.forbidden.extend(tenants.filter(|t| !(self.asker.may_use)(t.tenant.as_str())));
         }
         Ok(())
     }
@@ -253,7 +269,7 @@ impl Draft<'_> {
         Err(self.unknown(schema))
     }
 
-    fn add_unqualified(&mut self, here: &Here, access: Access) -> Result<(), Refusal> {
+    fn add_unqualified(&mut self, here: &Here<'_>, access: Access) -> Result<(), Refusal> {
         if let Some(scope) = &here.scope {
             let Some(residence) = self.directory.residence(scope) else {
                 return Err(self.unknown(scope));
@@ -299,6 +315,17 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// PostgreSQL looks an unqualified name up in every schema of the path that it has.
+    fn check_path(&self, shard: &Shard) -> Result<(), Refusal> {
+        match self.forbidden.iter().find(|residence| residence.shard.name == shard.name) {
+            None => Ok(()),
+            Some(residence) => {
+                let user = self.asker.user.to_owned();
+                Err(Refusal::NotYours { tenant: residence.tenant.clone(), user })
+            }
+        }
+    }
+
     fn unknown(&self, schema: &str) -> Refusal {
         let may_use = |tenant: &&SchemaName| (self.asker.may_use)(tenant.as_str());
         let nearest = self.directory.nearest(schema).filter(may_use).cloned();
@@ -309,6 +336,7 @@ impl Draft<'_> {
         let Some((shard, _)) = self.goals.first() else {
             return self.anywhere(text);
         };
+        self.check_path(shard)?;
         if self.goals.iter().any(|(other, _)| other.name != shard.name) {
             return Err(Refusal::SeveralShards(places(&self.goals)));
         }
@@ -331,6 +359,7 @@ impl Draft<'_> {
                 self.add_tenant(residence, reason.clone(), statement.access)?;
             }
         }
+        self.check_path(shard)?;
         let firmness = if harmful.is_some() { Firmness::Loose } else { Firmness::Soft };
         Ok(Plan { shard: shard.clone(), reason, firmness })
     }

@@ -6,11 +6,9 @@ mod role;
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -20,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::auth::users::Users;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::directory::watch::{self, Follower};
 use crate::directory::{Directory, file};
 use crate::pool::Pools;
@@ -32,27 +30,6 @@ use crate::yaml::Mistakes;
 
 /// After an accept that failed for want of something that comes back, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Clients at once, at most.
-    pub clients_max: NonZeroUsize,
-    /// From the first byte to the end of the login.
-    pub login_max: Duration,
-    /// After SIGTERM, for transactions that are open.
-    pub drain_max: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            clients_max: NonZeroUsize::new(1000).expect("1000 is not 0"),
-            login_max: Duration::from_secs(15),
-            drain_max: Duration::from_secs(30),
-        }
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -66,7 +43,7 @@ pub enum ServeError {
 
 /// What every client needs.
 struct House {
-    settings: Settings,
+    settings: config::Server,
     database: String,
     users: Users,
     roles: Roles,

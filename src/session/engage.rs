@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use crate::backend::settings::SettingMap;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::router::refusal::Refusal;
@@ -85,6 +86,15 @@ impl Session {
                 ask::flush(&mut work.wire().outbox);
             }
             return Ok(Engaged::Wait);
+        }
+        if work.needs_start && work.status == Status::InTransaction {
+            if work.segment_open {
+                return Ok(Engaged::Refused(report::reset_in_pipeline()));
+            }
+            work.needs_start = false;
+            if let Some(sql) = self.tracked.start().difference(Some(&SettingMap::default())) {
+                work.ask(&sql);
+            }
         }
         if work.status == Status::Failed || here {
             self.harden(plan);

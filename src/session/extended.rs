@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::backend::prepared::{self, Key};
+use crate::backend::prepared::Key;
 use crate::protocol::answer::{self, Report};
 use crate::protocol::ask;
 use crate::protocol::frame::{Header, reply};
 use crate::protocol::request::{self, BindNames, Parse, Subject};
 use crate::session::engage::Engaged;
-use crate::session::ledger::{Owed, Promise, To};
+use crate::session::ledger::{Owed, To};
+use crate::session::prepare::{ensure_prepared, send_parse};
 use crate::session::refuse::Way;
 use crate::session::report::code;
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
-use crate::session::work::Work;
 use crate::session::{End, Flow, Pipeline, Place, Session};
 use crate::sql::{Act, Text, Value};
 
@@ -35,7 +35,9 @@ impl Session {
             Ok(text) => text,
             Err(error) => return self.unreadable(&error, Way::Extended, parse.sql).await,
         };
-        let ours = self.is_ours(&text);
+        // What hangs on values is prepared when they come.
+        let ours = self.is_ours(&text)
+            || (text.awaits_values() && !matches!(self.place, Place::Working(_)));
         if !ours {
             match self.prepare_for(&text, parse.sql).await? {
                 Flow::Next => {}
@@ -150,7 +152,9 @@ impl Session {
             answer::bare(reply::BIND_COMPLETE, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
-        let text = bound(&statement.text, &bind);
+        let value =
+            |number| bind.text_parameter(number).and_then(|value| str::from_utf8(value).ok());
+        let text = statement.text.with_values(value);
         match self.prepare_for(&text, &statement.sql).await? {
             Flow::Next => {}
             other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
@@ -338,83 +342,6 @@ impl Session {
     fn key(&self, statement: &Statement) -> Key {
         Key { text: statement.number, path: self.path_text.clone() }
     }
-}
-
-/// Sends a client's Parse under our name, unless the backend has the statement.
-fn send_parse(work: &mut Work, parse: &Parse<'_>, key: Key) {
-    let client_name = Some(Bytes::copy_from_slice(parse.name));
-    work.segment_open = true;
-    if parse.name.is_empty() {
-        ask::parse(b"", parse.sql, parse.types, &mut work.wire().outbox);
-        work.backend().prepared.unnamed = Some(key);
-        let promise = Promise { key: None, client_name };
-        work.ledger.push(Owed::Parse { to: To::Client, promise });
-        return;
-    }
-    if work.backend().prepared.find(&key).is_some() {
-        let mut complete = BytesMut::new();
-        answer::bare(reply::PARSE_COMPLETE, &mut complete);
-        work.ledger.push(Owed::Ours(complete.freeze()));
-        return;
-    }
-    let number = add_prepared(work, key.clone());
-    let name = prepared::name(number);
-    ask::parse(name.as_bytes(), parse.sql, parse.types, &mut work.wire().outbox);
-    let promise = Promise { key: Some(key), client_name };
-    work.ledger.push(Owed::Parse { to: To::Client, promise });
-}
-
-/// Makes sure that the backend has a statement; gives its name there.
-fn ensure_prepared(work: &mut Work, statement: &Statement, key: Key, is_unnamed: bool) -> String {
-    let prepared = &mut work.backend().prepared;
-    if is_unnamed {
-        if prepared.unnamed.as_ref() != Some(&key) {
-            prepared.unnamed = Some(key);
-            ask::parse(b"", &statement.sql, &statement.types, &mut work.wire().outbox);
-            let promise = Promise { key: None, client_name: None };
-            work.ledger.push(Owed::Parse { to: To::Nobody, promise });
-        }
-        return String::new();
-    }
-    if let Some(number) = prepared.find(&key) {
-        return prepared::name(number);
-    }
-    let name = prepared::name(add_prepared(work, key.clone()));
-    ask::parse(name.as_bytes(), &statement.sql, &statement.types, &mut work.wire().outbox);
-    let promise = Promise { key: Some(key), client_name: None };
-    work.ledger.push(Owed::Parse { to: To::Nobody, promise });
-    name
-}
-
-fn add_prepared(work: &mut Work, key: Key) -> u64 {
-    let (number, evicted) = work.backend().prepared.add(key);
-    if let Some(evicted) = evicted {
-        ask::close_statement(&prepared::name(evicted), &mut work.wire().outbox);
-        work.ledger.push(Owed::Close { to: To::Nobody });
-    }
-    number
-}
-
-/// The facts about a statement with its bound values, where those matter.
-fn bound(text: &Arc<Text>, bind: &BindNames<'_>) -> Arc<Text> {
-    let waits = |text: &Text| {
-        let mut configs = text.statements.iter().flat_map(|statement| &statement.set_configs);
-        configs.any(|change| matches!(change.value, Value::Parameter(_)))
-    };
-    if !waits(text) {
-        return text.clone();
-    }
-    let mut text = Text::clone(text);
-    for change in text.statements.iter_mut().flat_map(|statement| &mut statement.set_configs) {
-        if let Value::Parameter(number) = change.value {
-            let value = bind.text_parameter(number).and_then(|value| str::from_utf8(value).ok());
-            change.value = match value {
-                Some(value) => Value::Text(value.to_owned()),
-                None => Value::Unknown,
-            };
-        }
-    }
-    Arc::new(text)
 }
 
 /// What a soft transaction would say again on another shard.

@@ -17,6 +17,7 @@ mod engage;
 mod extended;
 mod held;
 mod ledger;
+mod prepare;
 mod refuse;
 mod replies;
 pub mod report;
@@ -269,9 +270,15 @@ impl Session {
         }
     }
 
+    /// `veneer.tenant` is set: whatever is asked is the tenant's.
+    fn is_scoped(&self) -> bool {
+        self.tracked.get(TENANT_SETTING).and_then(Told::text).is_some_and(|scope| !scope.is_empty())
+    }
+
     /// Runs `decide` with what the router may know of this session.
     fn asking<T>(&self, decide: impl FnOnce(&Asker<'_>) -> T) -> T {
         let scope = self.tracked.get(TENANT_SETTING).and_then(Told::text);
+        let start_scope = self.tracked.start().get(TENANT_SETTING).and_then(Told::text);
         let asker = Asker {
             settings: &self.parts.routing,
             user: self.user.name.as_str(),
@@ -279,6 +286,7 @@ impl Session {
             role: self.role(),
             scope: scope.filter(|scope| !scope.is_empty()),
             path: &self.path,
+            start_scope: start_scope.filter(|scope| !scope.is_empty()),
             start_path: &self.start_path,
         };
         decide(&asker)

@@ -14,7 +14,7 @@ use crate::session::ledger::Promise;
 use crate::session::report::code;
 use crate::session::work::{Bond, Fault, Happened, Prefix, Work};
 use crate::session::{End, Pipeline, Place, Session};
-use crate::sql::{Act, Text};
+use crate::sql::{Act, Text, Value};
 
 /// Undoes everything that code which we could not see may have left. Prepared statements are ours
 /// and stay. `DISCARD ALL` would take them, and cannot stand beside other statements.
@@ -109,11 +109,13 @@ impl Session {
                 work.failed = false;
             }
             Act::Set(change) => {
-                work.reset |= change.value == crate::sql::Value::Default;
+                if change.value == Value::Default {
+                    (work.reset, work.needs_start) = (true, true);
+                }
                 tracked.change(change);
             }
             Act::ResetAll => {
-                work.reset = true;
+                (work.reset, work.needs_start) = (true, true);
                 tracked.reset_all();
             }
             Act::DiscardAll => {
@@ -184,7 +186,7 @@ impl Session {
         work.suspect |= self.listed.reach.take_cancelled();
         let told = (!work.reset).then(|| self.tracked.session().clone());
         work.backend().told = told;
-        work.reset = false;
+        (work.reset, work.needs_start) = (false, false);
         if work.keep.is_some() {
             self.kept.push(*work);
         } else if work.suspect {

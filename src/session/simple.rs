@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::answer;
+use crate::protocol::answer::{self, Report};
 use crate::protocol::ask;
 use crate::protocol::frame::Header;
 use crate::protocol::request;
@@ -54,12 +54,18 @@ impl Session {
     pub(super) async fn read(&self, sql: &[u8]) -> Result<Arc<Text>, ReadError> {
         match self.parts.reader.cached(sql) {
             Some(read) => read,
-            None => self.parts.reader.read(sql).await,
+            None => match self.parts.reader.read(sql).await {
+                // A bulk INSERT of a scoped session can only be its tenant's.
+                Err(ReadError::Long { .. } | ReadError::Complex(_)) if self.is_scoped() => {
+                    Ok(Arc::new(Text::unread()))
+                }
+                read => read,
+            },
         }
     }
 
     /// In a failed transaction everything goes to the shard that failed: it knows what to say.
-    pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, crate::protocol::answer::Report> {
+    pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, Report> {
         if let Place::Working(work) = &self.place
             && work.ledger.is_empty()
             && work.status == answer::Status::Failed
@@ -84,7 +90,7 @@ impl Session {
 
     /// RESET gives a backend its own start value, and the client's only afterwards: nothing in the
     /// same text may rely on it.
-    fn check_order(&self, text: &Text) -> Result<(), crate::protocol::answer::Report> {
+    fn check_order(&self, text: &Text) -> Result<(), Report> {
         if self.tracked.start().get("search_path").is_none() {
             return Ok(());
         }
@@ -96,7 +102,7 @@ impl Session {
         let reset = text.statements.iter().position(|statement| resets(&statement.act));
         let relies = |index: usize| text.statements[index + 1..].iter().any(|s| s.unqualified);
         match reset {
-            Some(index) if relies(index) => Err(crate::protocol::answer::Report::error(
+            Some(index) if relies(index) => Err(Report::error(
                 report::code::FEATURE_NOT_SUPPORTED,
                 "RESET of search_path cannot be followed by its use in the same message",
             )
@@ -117,6 +123,11 @@ impl Session {
         if !matches!(error, ReadError::Syntax(_)) {
             return self.refuse(report, way, sql).await;
         }
+        self.prepare_only(report, way, sql).await
+    }
+
+    /// Has the shard word the error of a text, without ever executing it.
+    async fn prepare_only(&mut self, report: Report, way: Way, sql: &[u8]) -> Result<Flow, End> {
         match self.engage_base().await? {
             Engaged::Ready => {}
             Engaged::Wait => return Ok(Flow::Wait),

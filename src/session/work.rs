@@ -47,6 +47,8 @@ pub enum Fault {
     Unasked(#[from] Unasked),
     #[error("the shard sent a malformed message of type {0:#04x}")]
     Malformed(u8),
+    #[error("the shard would read the client's texts in another way than veneer does")]
+    Lexing,
     #[error("the shard refused what the session had set before")]
     Settings,
 }
@@ -85,6 +87,8 @@ pub struct Work {
     pub suspect: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
+    /// RESET has run, and the client's own start values have not been put back yet.
+    pub needs_start: bool,
     partial: Option<Partial>,
 }
 
@@ -102,6 +106,7 @@ impl Work {
             keep: None,
             suspect: false,
             reset: false,
+            needs_start: false,
             partial: None,
         }
     }
@@ -197,30 +202,21 @@ impl Work {
     /// `passed` counts the bytes at the front of the inbox that are the client's and not moved yet:
     /// neighbouring frames travel in one copy.
     fn scan(&mut self, out: &mut BytesMut, passed: &mut usize) -> Result<Option<Happened>, Fault> {
-        let backend = self.lease.backend();
         loop {
             while let Some(ours) = self.ledger.ours() {
-                pass(&mut backend.wire.inbox, out, passed);
+                pass(&mut self.lease.backend().wire.inbox, out, passed);
                 out.extend_from_slice(&ours);
             }
             if OUTBOX_BYTES_MAX <= out.len() + *passed {
                 return Ok(None);
             }
+            let backend = self.lease.backend();
             let inbox = &mut backend.wire.inbox;
-            if let Some(partial) = &mut self.partial {
+            if self.partial.is_some() {
                 if inbox.len() == *passed {
                     return Ok(None);
                 }
-                let bytes = partial.bytes_left.min(inbox.len() - *passed);
-                partial.bytes_left -= bytes;
-                if partial.pass {
-                    *passed += bytes;
-                } else {
-                    inbox.advance(bytes);
-                }
-                if partial.bytes_left == 0 {
-                    self.partial = None;
-                }
+                Partial::take(&mut self.partial, inbox, passed);
                 continue;
             }
             let rest = &inbox[*passed..];
@@ -230,44 +226,76 @@ impl Work {
                 return Ok(None);
             }
             let here = frame_bytes.min(rest.len());
-            let status = match header.tag {
-                reply::READY_FOR_QUERY => Some(status(&rest[HEADER_BYTES..here])?),
+            let body = &rest[HEADER_BYTES..here];
+            match header.tag {
+                reply::READY_FOR_QUERY => self.status = status(body)?,
                 reply::PARAMETER_STATUS => {
-                    let (name, value) =
-                        parameter(&rest[HEADER_BYTES..here]).ok_or(Fault::Malformed(header.tag))?;
+                    let (name, value) = parameter(body).ok_or(Fault::Malformed(header.tag))?;
+                    if reads_otherwise(&name, &value) {
+                        return Err(Fault::Lexing);
+                    }
                     backend.parameters.insert(name, value);
-                    None
                 }
-                _ => None,
-            };
+                _ => {}
+            }
             let (verdict, event) = self.ledger.reply(header.tag)?;
-            let is_pass = verdict == Verdict::Pass;
-            match verdict {
-                Verdict::Pass => *passed += here,
-                Verdict::Drop | Verdict::Replace(_) => {
-                    pass(inbox, out, passed);
-                    inbox.advance(here);
-                }
+            if here < frame_bytes {
+                let pass = verdict == Verdict::Pass;
+                self.partial = Some(Partial { bytes_left: frame_bytes - here, pass });
+            }
+            if verdict == Verdict::Pass {
+                *passed += here;
+            } else {
+                pass(inbox, out, passed);
+                inbox.advance(here);
             }
             if let Verdict::Replace(report) = verdict {
                 out.extend_from_slice(&report);
             }
-            if here < frame_bytes {
-                self.partial = Some(Partial { bytes_left: frame_bytes - here, pass: is_pass });
-            }
-            match event {
-                Event::None | Event::Parameter => {}
-                Event::Done(text, index) => return Ok(Some(Happened::Done(text, index))),
-                Event::Failed { ours: true, .. } => return Err(Fault::Settings),
-                Event::Failed { ours: false, broken, skips } => {
-                    return Ok(Some(Happened::Failed { broken, skips }));
-                }
-                Event::Ready => {
-                    self.status = status.ok_or(Fault::Malformed(header.tag))?;
-                    return Ok(Some(Happened::Ready(self.status)));
-                }
+            if let Some(happened) = self.judge(event)? {
+                return Ok(Some(happened));
             }
         }
+    }
+
+    fn judge(&self, event: Event) -> Result<Option<Happened>, Fault> {
+        Ok(match event {
+            Event::None | Event::Parameter => None,
+            Event::Done(text, index) => Some(Happened::Done(text, index)),
+            Event::Failed { ours: true, .. } => return Err(Fault::Settings),
+            Event::Failed { ours: false, broken, skips } => {
+                Some(Happened::Failed { broken, skips })
+            }
+            Event::Ready => Some(Happened::Ready(self.status)),
+        })
+    }
+}
+
+impl Partial {
+    /// Deals with what has come of an unfinished frame.
+    fn take(partial: &mut Option<Self>, inbox: &mut BytesMut, passed: &mut usize) {
+        let Some(frame) = partial else { return };
+        let bytes = frame.bytes_left.min(inbox.len() - *passed);
+        frame.bytes_left -= bytes;
+        if frame.pass {
+            *passed += bytes;
+        } else {
+            // A dropped frame's front was dropped with all that stood before it.
+            inbox.advance(bytes);
+        }
+        if frame.bytes_left == 0 {
+            *partial = None;
+        }
+    }
+}
+
+/// By whatever path a client has reached such a value (a function, a text that was not parsed):
+/// from then on a text could hide names from us.
+fn reads_otherwise(parameter: &str, value: &str) -> bool {
+    match parameter {
+        "client_encoding" => value != "UTF8",
+        "standard_conforming_strings" => value != "on",
+        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows of tenants, shards or sessions. A [`Statement`] is a list of facts;
 //! the router and the session draw conclusions from them.
 
+mod bound;
 mod fallback;
 mod functions;
 mod guard;

@@ -1,0 +1,72 @@
+//! Making sure that a backend has the statement that a client is about to use.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::backend::prepared::{self, Key};
+use crate::protocol::answer;
+use crate::protocol::ask;
+use crate::protocol::frame::reply;
+use crate::protocol::request::Parse;
+use crate::session::ledger::{Owed, Promise, To};
+use crate::session::statements::Statement;
+use crate::session::work::Work;
+
+/// Sends a client's Parse under our name, unless the backend has the statement.
+pub(super) fn send_parse(work: &mut Work, parse: &Parse<'_>, key: Key) {
+    let client_name = Some(Bytes::copy_from_slice(parse.name));
+    work.segment_open = true;
+    if parse.name.is_empty() {
+        ask::parse(b"", parse.sql, parse.types, &mut work.wire().outbox);
+        work.backend().prepared.unnamed = Some(key);
+        let promise = Promise { key: None, client_name };
+        work.ledger.push(Owed::Parse { to: To::Client, promise });
+        return;
+    }
+    if work.backend().prepared.find(&key).is_some() {
+        let mut complete = BytesMut::new();
+        answer::bare(reply::PARSE_COMPLETE, &mut complete);
+        work.ledger.push(Owed::Ours(complete.freeze()));
+        return;
+    }
+    let number = add_prepared(work, key.clone());
+    let name = prepared::name(number);
+    ask::parse(name.as_bytes(), parse.sql, parse.types, &mut work.wire().outbox);
+    let promise = Promise { key: Some(key), client_name };
+    work.ledger.push(Owed::Parse { to: To::Client, promise });
+}
+
+/// Makes sure that the backend has a statement; gives its name there.
+pub(super) fn ensure_prepared(
+    work: &mut Work,
+    statement: &Statement,
+    key: Key,
+    is_unnamed: bool,
+) -> String {
+    let prepared = &mut work.backend().prepared;
+    if is_unnamed {
+        if prepared.unnamed.as_ref() != Some(&key) {
+            prepared.unnamed = Some(key);
+            ask::parse(b"", &statement.sql, &statement.types, &mut work.wire().outbox);
+            let promise = Promise { key: None, client_name: None };
+            work.ledger.push(Owed::Parse { to: To::Nobody, promise });
+        }
+        return String::new();
+    }
+    if let Some(number) = prepared.find(&key) {
+        return prepared::name(number);
+    }
+    let name = prepared::name(add_prepared(work, key.clone()));
+    ask::parse(name.as_bytes(), &statement.sql, &statement.types, &mut work.wire().outbox);
+    let promise = Promise { key: Some(key), client_name: None };
+    work.ledger.push(Owed::Parse { to: To::Nobody, promise });
+    name
+}
+
+fn add_prepared(work: &mut Work, key: Key) -> u64 {
+    let (number, evicted) = work.backend().prepared.add(key);
+    if let Some(evicted) = evicted {
+        ask::close_statement(&prepared::name(evicted), &mut work.wire().outbox);
+        work.ledger.push(Owed::Close { to: To::Nobody });
+    }
+    number
+}
