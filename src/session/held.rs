@@ -3,7 +3,7 @@
 use crate::protocol::answer::Status;
 use crate::session::work::Prefix;
 use crate::session::{Place, Session, replies};
-use crate::sql::{Act, Statement, Text, Value};
+use crate::sql::{Act, Statement, Text, Value, first_word};
 
 impl Session {
     /// Does what a text asks without a shard, if that can be done here and now; gives the tag of
@@ -30,7 +30,7 @@ impl Session {
                 Some(begin_tag(sql))
             }
             Act::Set(change) if change.setting == "search_path" && !change.local => {
-                self.answer_set(statement)
+                self.answer_set(statement, sql)
             }
             Act::ResetAll if self.kept.is_empty() => {
                 self.tracked.reset_all();
@@ -72,7 +72,9 @@ impl Session {
                 "SAVEPOINT"
             }
             Act::SetTransaction { .. } => "SET",
-            Act::Set(change) if change.setting == "search_path" => self.answer_set(statement)?,
+            Act::Set(change) if change.setting == "search_path" => {
+                self.answer_set(statement, sql)?
+            }
             _ => return None,
         };
         let text = text_of(sql)?;
@@ -83,13 +85,13 @@ impl Session {
         Some(tag)
     }
 
-    fn answer_set(&mut self, statement: &Statement) -> Option<&'static str> {
+    fn answer_set(&mut self, statement: &Statement, sql: &[u8]) -> Option<&'static str> {
         let Act::Set(change) = &statement.act else { return None };
         let tag = match change.value {
             Value::Text(_) => "SET",
             // RESET in a held transaction would be said again to a shard whose start value is
             // not the client's.
-            Value::Default if self.status() == Status::Idle => "SET",
+            Value::Default if self.status() == Status::Idle => set_tag(sql),
             _ => return None,
         };
         self.tracked.change(change);
@@ -117,10 +119,12 @@ fn text_of(sql: &[u8]) -> Option<String> {
 
 /// PostgreSQL repeats the words of the client.
 fn begin_tag(sql: &[u8]) -> &'static str {
-    let start = b"START";
-    match sql.trim_ascii_start() {
-        sql if sql.len() < start.len() => "BEGIN",
-        sql if sql[..start.len()].eq_ignore_ascii_case(start) => "START TRANSACTION",
-        _ => "BEGIN",
+    match first_word(sql).eq_ignore_ascii_case(b"START") {
+        true => "START TRANSACTION",
+        false => "BEGIN",
     }
+}
+
+fn set_tag(sql: &[u8]) -> &'static str {
+    if first_word(sql).eq_ignore_ascii_case(b"RESET") { "RESET" } else { "SET" }
 }

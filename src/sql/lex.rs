@@ -317,6 +317,17 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
+/// The word that a text begins with, past comments, empty statements and white space.
+pub fn first_word(sql: &[u8]) -> &[u8] {
+    let idle = |piece: &Piece| match piece.kind {
+        Kind::Space | Kind::LineComment | Kind::BlockComment(_) => true,
+        Kind::Mark => sql[piece.start..piece.end] == *b";",
+        _ => false,
+    };
+    let first = Lexer::new(sql).find(|piece| !idle(piece));
+    first.filter(|piece| piece.kind == Kind::Word).map_or(b"", |piece| &sql[piece.start..piece.end])
+}
+
 pub fn is_space(byte: u8) -> bool {
     CLASSES[usize::from(byte)] & SPACE != 0
 }

@@ -17,6 +17,7 @@ mod shape;
 mod tree;
 mod walk;
 
+pub use lex::first_word;
 pub use reader::{Reader, Settings};
 
 use std::sync::Arc;
