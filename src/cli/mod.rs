@@ -53,9 +53,8 @@ struct DemoArgs {
     #[arg(long, value_name = "PORT", default_value_t = demo::LISTEN_PORT)]
     port: u16,
     /// Where the shards listen; 0 for any free port
-    #[arg(long, value_name = "PORT", num_args = 3, value_delimiter = ',',
-          default_values_t = demo::SHARD_PORTS)]
-    shard_ports: Vec<u16>,
+    #[arg(long, value_name = "A,B,C", value_parser = three_ports, default_value = "6433,6434,6435")]
+    shard_ports: ThreePorts,
     /// Run CMD by `sh -c` against the demo and exit with its status
     #[arg(long, value_name = "CMD")]
     exit_after: Option<String>,
@@ -103,14 +102,22 @@ async fn serve_file(file: PathBuf) -> Result<(), Failure> {
     }
 }
 
+/// One port for each shard.
+#[derive(Debug, Clone, Copy)]
+struct ThreePorts([u16; 3]);
+
+fn three_ports(text: &str) -> Result<ThreePorts, String> {
+    let ports: Result<Vec<u16>, _> = text.split(',').map(|port| port.trim().parse()).collect();
+    let ports = ports.ok().and_then(|ports| ports.try_into().ok());
+    ports.map(ThreePorts).ok_or_else(|| "wanted three ports, such as 6433,6434,6435".to_owned())
+}
+
 impl DemoArgs {
     fn run(self) -> Result<ExitCode, Failure> {
-        let shard_ports = <[u16; 3]>::try_from(self.shard_ports)
-            .map_err(|_| "three ports are wanted, one for each shard")?;
         let options = demo::Options {
             dir: self.dir,
             listen_port: self.port,
-            shard_ports,
+            shard_ports: self.shard_ports.0,
             exit_after: self.exit_after,
         };
         runtime()?.block_on(async {
