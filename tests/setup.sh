@@ -16,7 +16,8 @@ usable initdb || any /usr/lib/postgresql/*/bin/initdb /usr/local/pgsql/bin/initd
 usable psql || need postgresql-client
 # The SQL parser is C, and bindgen reads its headers with libclang and libclang's own headers.
 usable cc || need gcc libc6-dev
-any /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib*/libclang*.so* \
+any /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* \
+    /usr/lib/*/libclang.so* /usr/lib/*/libclang-[0-9]*.so* /usr/lib*/libclang.so* \
     /opt/homebrew/opt/llvm/lib/libclang.dylib /Library/Developer/CommandLineTools \
     && any /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib*/clang/*/include/stddef.h \
         /opt/homebrew/opt/llvm/lib/clang /Library/Developer/CommandLineTools \
