@@ -40,7 +40,10 @@ impl Session {
                 Err(fault) => return Err(self.fault(&fault)),
             }
         }
+        // Half a message has been sent: to the shard, whatever comes next would be the rest of it.
+        let is_half_written = self.rest.is_some_and(|rest| rest.pass);
         if let Place::Working(work) = &mut self.place
+            && !is_half_written
             && work.is_clean()
         {
             self.release().await;
