@@ -96,11 +96,12 @@ impl Session {
                 work.ask(&sql);
             }
         }
-        if work.status == Status::Failed || here {
+        let is_lost = work.status == Status::Failed && !text.goes_on_after_its_transaction();
+        if is_lost || here {
             self.harden(plan);
             return Ok(Engaged::Ready);
         }
-        let in_transaction = work.status == Status::InTransaction || work.segment_open;
+        let in_transaction = work.status != Status::Idle || work.segment_open;
         if !in_transaction {
             self.release().await;
             return self.take_up(plan, text).await;
@@ -111,7 +112,9 @@ impl Session {
         }
         let bound = work.shard.name.clone();
         match &work.bond {
-            Bond::Soft(prefix) if !work.segment_open && !prefix.strict => {
+            Bond::Soft(prefix)
+                if !work.segment_open && !prefix.strict && work.status != Status::Failed =>
+            {
                 self.move_transaction().await;
                 self.take_up(plan, text).await
             }
