@@ -28,7 +28,9 @@ impl Session {
             return Err(report::refusal(&refusal));
         }
         let snapshot = self.parts.directory.snapshot();
-        self.asking(|asker| router::route(text, asker, &snapshot))
+        let goes_on = text.goes_on_after_its_transaction();
+        let earlier = if goes_on { self.earlier_sights() } else { Vec::new() };
+        self.asking(&earlier, |asker| router::route(text, asker, &snapshot))
             .map_err(|refusal| report::refusal(&refusal))
     }
 
@@ -63,7 +65,7 @@ impl Session {
     /// For what belongs nowhere: the session's tenant's shard, else home.
     pub(super) async fn engage_base(&mut self) -> Result<Engaged, End> {
         let snapshot = self.parts.directory.snapshot();
-        let (shard, reason) = self.asking(|asker| {
+        let (shard, reason) = self.asking(&[], |asker| {
             let (shard, reason) = router::base(asker, &snapshot);
             (shard.clone(), reason)
         });

@@ -28,6 +28,7 @@ mod statements;
 mod wait;
 mod work;
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -43,9 +44,9 @@ use crate::directory::Directory;
 use crate::pool::Pools;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::wire::Wire;
-use crate::router::{self, Asker, Path, TENANT_SETTING};
+use crate::router::{self, Asker, Path, Sight, TENANT_SETTING};
 use crate::session::cancel::Listed;
-use crate::session::settings::Settings as Tracked;
+use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::Reader;
@@ -275,8 +276,22 @@ impl Session {
         self.tracked.get(TENANT_SETTING).and_then(Told::text).is_some_and(|scope| !scope.is_empty())
     }
 
+    /// What unqualified names may mean once the open transaction, or a part of it, has ended.
+    fn earlier_sights(&self) -> Vec<Sight<'static>> {
+        let at = |level: &Level, setting| {
+            self.tracked.at(level, setting).and_then(Told::text).map(str::to_owned)
+        };
+        let sight = |level: &Level| {
+            let path = at(level, "search_path");
+            let path = Path::read(path.as_deref().unwrap_or(&self.role_path), self.role());
+            let scope = at(level, TENANT_SETTING).filter(|scope| !scope.is_empty());
+            Sight { path: Cow::Owned(path), scope: scope.map(Cow::Owned) }
+        };
+        self.tracked.earlier().iter().map(sight).collect()
+    }
+
     /// Runs `decide` with what the router may know of this session.
-    fn asking<T>(&self, decide: impl FnOnce(&Asker<'_>) -> T) -> T {
+    fn asking<T>(&self, earlier: &[Sight<'_>], decide: impl FnOnce(&Asker<'_>) -> T) -> T {
         let scope = self.tracked.get(TENANT_SETTING).and_then(Told::text);
         let start_scope = self.tracked.start().get(TENANT_SETTING).and_then(Told::text);
         let asker = Asker {
@@ -288,6 +303,7 @@ impl Session {
             path: &self.path,
             start_scope: start_scope.filter(|scope| !scope.is_empty()),
             start_path: &self.start_path,
+            earlier,
         };
         decide(&asker)
     }

@@ -6,7 +6,7 @@ use crate::backend::settings::{SettingMap, Told};
 use crate::sql::{Change, Value};
 
 #[derive(Debug, Clone, Default)]
-struct Level {
+pub struct Level {
     session: SettingMap,
     /// SET LOCAL; `None` stands for the start value.
     local: BTreeMap<String, Option<Told>>,
@@ -43,11 +43,23 @@ impl Settings {
 
     /// What is in force.
     pub fn get(&self, setting: &str) -> Option<&Told> {
-        match self.now.local.get(setting) {
+        self.at(&self.now, setting)
+    }
+
+    /// What was in force on a level.
+    pub fn at<'s>(&'s self, level: &'s Level, setting: &str) -> Option<&'s Told> {
+        match level.local.get(setting) {
             Some(Some(told)) => Some(told),
             Some(None) => self.start.get(setting),
-            None => self.now.session.get(setting),
+            None => level.session.get(setting),
         }
+    }
+
+    /// All that COMMIT, ROLLBACK or ROLLBACK TO may put in force again.
+    pub fn earlier(&self) -> Vec<Level> {
+        let committed = Level { session: self.now.session.clone(), local: BTreeMap::new() };
+        let saved = self.saved.iter().map(|(_, level)| level.clone());
+        saved.chain([committed]).collect()
     }
 
     pub fn begin(&mut self) {
