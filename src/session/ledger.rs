@@ -194,10 +194,11 @@ impl Ledger {
 
     fn ready(&mut self) -> Result<(Verdict, Event), Unasked> {
         match self.owed.pop_front() {
-            Some(Owed::Query { to, .. } | Owed::Sync { to }) => {
-                let verdict = if to == To::Client { Verdict::Pass } else { Verdict::Drop };
-                Ok((verdict, Event::Ready))
+            // What we said for the client has been entered before: no transaction of its own ends.
+            Some(Owed::Query { to: To::Nobody, .. } | Owed::Sync { to: To::Nobody }) => {
+                Ok((Verdict::Drop, Event::None))
             }
+            Some(Owed::Query { .. } | Owed::Sync { .. }) => Ok((Verdict::Pass, Event::Ready)),
             Some(Owed::FunctionCall) => Ok((Verdict::Pass, Event::Ready)),
             _ => Err(Unasked(reply::READY_FOR_QUERY)),
         }
