@@ -46,7 +46,7 @@ impl Session {
             Place::Working(_) => self.go_on(plan, text).await?,
         };
         if let (Engaged::Ready, Place::Working(work)) = (&engaged, &mut self.place) {
-            work.foresee(text);
+            work.foresee(text, self.tracked.is_in_motion());
             if self.parts.log == Statements::All {
                 info!(
                     target: "veneer::statement",

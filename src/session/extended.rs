@@ -247,7 +247,7 @@ impl Session {
             return self.refuse(no_portal(name), Way::Extended, b"").await;
         };
         if let Some(text) = &text {
-            work.foresee(text);
+            work.foresee(text, self.tracked.is_in_motion());
             work.remember(text, || String::from_utf8_lossy(&sql).into_owned());
         }
         ask::front(b'E', body.len(), body, &mut work.wire().outbox);
@@ -263,7 +263,9 @@ impl Session {
         portal: &[u8],
         body: &[u8],
     ) -> Result<Flow, End> {
+        let before = matches!(self.place, Place::Idle).then(|| self.tracked.session().clone());
         if let Some(tag) = self.answer(&statement.text, &statement.sql) {
+            self.before_pipeline = self.before_pipeline.take().or(before);
             answer::command_complete(tag, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
@@ -332,6 +334,7 @@ impl Session {
             Place::Working(work) => work.sync(To::Client),
             Place::Idle | Place::Held(_) => {
                 let status = self.status();
+                self.before_pipeline = None;
                 self.names.portals.clear();
                 answer::ready(status, &mut self.client.outbox);
             }

@@ -171,6 +171,9 @@ pub struct Session {
     role_path: Arc<str>,
     names: Names,
     pipeline: Pipeline,
+    /// The settings as they were before a SET that we answered in the pipeline that is open: they
+    /// come back if it fails before its Sync.
+    before_pipeline: Option<SettingMap>,
     rest: Option<Rest>,
     /// The size of the message that is awaited whole.
     wanted_bytes: usize,
@@ -198,6 +201,7 @@ impl Session {
             role_path: role_path.into(),
             names: Names::default(),
             pipeline: Pipeline::Open,
+            before_pipeline: None,
             rest: None,
             wanted_bytes: 0,
         };

@@ -161,13 +161,18 @@ impl Session {
     fn follow_ready(&mut self, status: Status) {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
+        let before_pipeline = self.before_pipeline.take();
         if status != Status::Idle {
             return;
         }
-        if work.failed {
-            self.tracked.roll_back()
-        } else {
-            self.tracked.commit()
+        match before_pipeline.filter(|_| work.failed) {
+            Some(before) => {
+                self.tracked.restore(before);
+                // The backend was told what is no longer so.
+                work.reset = true;
+            }
+            None if work.failed => self.tracked.roll_back(),
+            None => self.tracked.commit(),
         }
         work.failed = false;
         if work.ledger.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::backend::settings::{SettingMap, Told};
 use crate::sql::{Change, Value};
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Level {
     session: SettingMap,
     /// SET LOCAL; `None` stands for the start value.
@@ -60,6 +60,17 @@ impl Settings {
         let committed = Level { session: self.now.session.clone(), local: BTreeMap::new() };
         let saved = self.saved.iter().map(|(_, level)| level.clone());
         saved.chain([committed]).collect()
+    }
+
+    /// Whether the end of the transaction, or of a part of it, may bring other values back.
+    pub fn is_in_motion(&self) -> bool {
+        !self.now.local.is_empty() || self.saved.iter().any(|(_, level)| *level != self.now)
+    }
+
+    /// Makes these the values that outlive the transaction; there is none.
+    pub fn restore(&mut self, session: SettingMap) {
+        self.now = Level { session, local: BTreeMap::new() };
+        self.saved.clear();
     }
 
     pub fn begin(&mut self) {

@@ -161,10 +161,12 @@ impl Work {
     }
 
     /// Takes note of what a text that is about to be sent may do to the session.
-    pub fn foresee(&mut self, text: &Text) {
+    /// `in_motion`: the end of a transaction may change settings back.
+    pub fn foresee(&mut self, text: &Text, in_motion: bool) {
         for statement in &text.statements {
-            self.unsettled |= match statement.act {
+            self.unsettled |= match &statement.act {
                 Act::Set(_) | Act::ResetAll | Act::DiscardAll => true,
+                act if act.ends_transaction() => in_motion,
                 _ => !statement.set_configs.is_empty(),
             };
             match statement.leaves {
