@@ -44,6 +44,18 @@ impl SettingMap {
         self.0.iter().map(|(setting, told)| (setting.as_str(), told))
     }
 
+    /// Statements that put these values in force until the transaction ends.
+    pub fn locally(&self) -> Option<String> {
+        let mut sql = String::new();
+        for (setting, text) in
+            self.iter().filter_map(|(setting, told)| Some((setting, told.text()?)))
+        {
+            separate(&mut sql);
+            write_set(setting, text, true, &mut sql);
+        }
+        (!sql.is_empty()).then_some(sql)
+    }
+
     /// Statements that turn a session with `told` into one with these settings; `None` when there
     /// is nothing to do. Without knowledge of the session all of it is reset first.
     pub fn difference(&self, told: Option<&Self>) -> Option<String> {
@@ -80,13 +92,15 @@ impl Told {
     fn write(&self, setting: &str, sql: &mut String) {
         separate(sql);
         match self {
-            Self::Text(text) => {
-                let (setting, text) = (escape_literal(setting), escape_literal(text));
-                let _ = write!(sql, "SELECT pg_catalog.set_config({setting},{text},false)");
-            }
+            Self::Text(text) => write_set(setting, text, false, sql),
             Self::Statement(statement) => sql.push_str(statement),
         }
     }
+}
+
+pub fn write_set(setting: &str, text: &str, local: bool, sql: &mut String) {
+    let (setting, text) = (escape_literal(setting), escape_literal(text));
+    let _ = write!(sql, "SELECT pg_catalog.set_config({setting},{text},{local})");
 }
 
 fn write_reset(setting: &str, sql: &mut String) {

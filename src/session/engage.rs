@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use crate::backend::settings::SettingMap;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::router::refusal::Refusal;
@@ -94,7 +93,8 @@ impl Session {
                 return Ok(Engaged::Refused(report::reset_in_pipeline()));
             }
             work.needs_start = false;
-            if let Some(sql) = self.tracked.start().difference(Some(&SettingMap::default())) {
+            // Until the transaction's end: then the backend is brought up to date as a whole.
+            if let Some(sql) = self.tracked.started().locally() {
                 work.ask(&sql);
             }
         }

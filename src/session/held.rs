@@ -1,6 +1,6 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
-use crate::protocol::answer::Status;
+use crate::backend::settings::{Told, write_set};
 use crate::session::work::Prefix;
 use crate::session::{Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
@@ -77,7 +77,7 @@ impl Session {
             }
             _ => return None,
         };
-        let text = text_of(sql)?;
+        let text = self.reset_text(statement).or_else(|| text_of(sql))?;
         if let Place::Held(prefix) = &mut self.place {
             prefix.strict |= matches!(statement.act, Act::SetTransaction { strict: true });
             prefix.texts.push(text);
@@ -89,14 +89,23 @@ impl Session {
         let Act::Set(change) = &statement.act else { return None };
         let tag = match change.value {
             Value::Text(_) => "SET",
-            // RESET in a held transaction would be said again to a shard whose start value is
-            // not the client's.
-            Value::Default if self.status() == Status::Idle => set_tag(sql),
+            Value::Default => set_tag(sql),
             _ => return None,
         };
         self.tracked.change(change);
         self.settle_path();
         Some(tag)
+    }
+
+    /// RESET as it is said to a shard, whose start value is not the client's.
+    fn reset_text(&self, statement: &Statement) -> Option<String> {
+        let Act::Set(change) = &statement.act else { return None };
+        let is_reset = change.value == Value::Default;
+        let start = self.tracked.start().get(&change.setting).and_then(Told::text);
+        let start = start.filter(|_| is_reset)?;
+        let mut text = String::new();
+        write_set(&change.setting, start, change.local, &mut text);
+        Some(text)
     }
 
     fn knows(&self, name: Option<&str>) -> bool {

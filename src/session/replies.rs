@@ -137,7 +137,12 @@ impl Session {
             | Act::Show(_)
             | Act::Copy => {}
         }
-        statement.set_configs.iter().for_each(|change| tracked.change(change));
+        for change in &statement.set_configs {
+            if change.value == Value::Default {
+                (work.reset, work.needs_start) = (true, true);
+            }
+            tracked.change(change);
+        }
         self.settle_path();
     }
 

@@ -31,6 +31,12 @@ impl Settings {
         &self.start
     }
 
+    /// What is in force of the settings that have a start value.
+    pub fn started(&self) -> SettingMap {
+        let told = |setting: &str| Some((setting.to_owned(), self.get(setting)?.clone()));
+        SettingMap::new(self.start.iter().filter_map(|(setting, _)| told(setting)).collect())
+    }
+
     /// The values that outlive the transaction.
     pub fn session(&self) -> &SettingMap {
         &self.now.session

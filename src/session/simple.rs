@@ -12,7 +12,7 @@ use crate::session::ledger::{Owed, Promise, To};
 use crate::session::refuse::Way;
 use crate::session::requests::malformed;
 use crate::session::{End, Flow, Place, Session, bytes, report};
-use crate::sql::{Act, ReadError, Text, Value};
+use crate::sql::{Act, Change, ReadError, Statement, Text, Value};
 
 impl Session {
     pub(super) async fn query(&mut self, body: &[u8]) -> Result<Flow, End> {
@@ -96,12 +96,14 @@ impl Session {
         if self.tracked.start().get("search_path").is_none() {
             return Ok(());
         }
-        let resets = |act: &Act| match act {
+        let is_reset =
+            |change: &Change| change.setting == "search_path" && change.value == Value::Default;
+        let resets = |statement: &Statement| match &statement.act {
             Act::ResetAll | Act::DiscardAll => true,
-            Act::Set(change) => change.setting == "search_path" && change.value == Value::Default,
-            _ => false,
+            Act::Set(change) => is_reset(change),
+            _ => statement.set_configs.iter().any(is_reset),
         };
-        let reset = text.statements.iter().position(|statement| resets(&statement.act));
+        let reset = text.statements.iter().position(resets);
         let relies = |index: usize| text.statements[index + 1..].iter().any(|s| s.unqualified);
         match reset {
             Some(index) if relies(index) => Err(Report::error(

@@ -14,7 +14,7 @@ use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
-use crate::sql::{Act, Keep, Leaves, Text};
+use crate::sql::{Act, Keep, Leaves, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -182,6 +182,11 @@ impl Work {
         if let Bond::Soft(prefix) = &mut self.bond
             && text.statements.iter().any(|s| s.act != Act::None || !s.set_configs.is_empty())
         {
+            if text.statements.iter().any(resets) {
+                // It would be said again where the client's start values are not in force.
+                self.bond = Bond::Firm;
+                return;
+            }
             prefix.strict |= text.statements.iter().any(|statement| {
                 matches!(
                     statement.act,
@@ -270,6 +275,15 @@ impl Work {
             }
             Event::Ready => Some(Happened::Ready(self.status)),
         })
+    }
+}
+
+fn resets(statement: &Statement) -> bool {
+    let mut configs = statement.set_configs.iter();
+    match &statement.act {
+        Act::Set(change) => change.value == Value::Default,
+        Act::ResetAll => true,
+        _ => configs.any(|change| change.value == Value::Default),
     }
 }
 
