@@ -59,7 +59,13 @@ impl SettingMap {
     /// Statements that turn a session with `told` into one with these settings; `None` when there
     /// is nothing to do. Without knowledge of the session all of it is reset first.
     pub fn difference(&self, told: Option<&Self>) -> Option<String> {
-        let Some(told) = told else {
+        // A statement may have set more than what it is filed under.
+        let vague = |told: &&Self| {
+            told.iter().any(|(setting, value)| {
+                matches!(value, Told::Statement(_)) && self.get(setting) != Some(value)
+            })
+        };
+        let Some(told) = told.filter(|told| !vague(told)) else {
             let mut sql = String::from("RESET ALL");
             self.iter().for_each(|(setting, value)| value.write(setting, &mut sql));
             return Some(sql);
@@ -143,6 +149,8 @@ mod tests {
             "SELECT pg_catalog.set_config('a',NULL,false);\
              SELECT pg_catalog.set_config('b','2',false)",
         );
+        let vague = SettingMap::new([("a".to_owned(), Told::Statement("SET …".into()))].into());
+        assert_eq!(map(&[]).difference(Some(&vague)), Some("RESET ALL".to_owned()));
         check(None, &[("a", "1")], "RESET ALL;SELECT pg_catalog.set_config('a','1',false)");
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use crate::backend::prepared;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, report};
-use crate::sql::{Act, Keep, Text, Value};
+use crate::sql::{Act, Keep, Statement, Text, Value};
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -25,6 +26,9 @@ impl Session {
     pub(super) fn plan(&self, text: &Text) -> Result<Plan, Report> {
         if let Some(refusal) = refused_setting(text) {
             return Err(report::refusal(&refusal));
+        }
+        if let Some(report) = foreign_statement(text) {
+            return Err(report);
         }
         let snapshot = self.parts.directory.snapshot();
         let goes_on = text.goes_on_after_its_transaction();
@@ -207,6 +211,19 @@ fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
         return work.keep == Some(Keep::Prepared) || work.shard.name == plan.shard.name;
     }
     work.shard.name == plan.shard.name
+}
+
+/// Statements that other sessions have prepared on the same backend are nobody's by name.
+fn foreign_statement(text: &Text) -> Option<Report> {
+    let named = |statement: &Statement| match &statement.act {
+        Act::Prepare(name) | Act::Execute(name) | Act::Deallocate(Some(name)) => {
+            name.starts_with(prepared::PREFIX).then(|| name.clone())
+        }
+        _ => None,
+    };
+    let name = text.statements.iter().find_map(named)?;
+    let message = format!("prepared statement \"{name}\" does not exist");
+    Some(Report::error(report::code::INVALID_STATEMENT, message))
 }
 
 /// Settings under which veneer and the shard would not read the same text alike, or under which

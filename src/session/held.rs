@@ -1,6 +1,7 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
 use crate::backend::settings::{Told, write_set};
+use crate::protocol::answer::Status;
 use crate::session::work::Prefix;
 use crate::session::{Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
@@ -16,7 +17,17 @@ impl Session {
         match &self.place {
             Place::Idle => self.answer_idle(statement, sql),
             Place::Held(_) => self.answer_held(statement, sql),
-            Place::Working(_) => None,
+            Place::Working(work) => {
+                let is_quiet = work.ledger.is_empty() && work.status == Status::InTransaction;
+                match &statement.act {
+                    // The shard does not know it by the client's name.
+                    Act::Deallocate(Some(name)) if is_quiet && self.knows(Some(name)) => {
+                        replies::forget(&mut self.names, Some(name));
+                        Some("DEALLOCATE")
+                    }
+                    _ => None,
+                }
+            }
         }
     }
 

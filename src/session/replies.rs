@@ -19,7 +19,8 @@ use crate::sql::{Act, Text, Value};
 /// Undoes everything that code which we could not see may have left. Prepared statements are ours
 /// and stay. `DISCARD ALL` would take them, and cannot stand beside other statements.
 const RESET: &str = "RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;\
-    SELECT pg_catalog.pg_advisory_unlock_all();DISCARD SEQUENCES;DISCARD TEMP";
+    SELECT FROM pg_catalog.pg_advisory_unlock_all() OFFSET 1;DISCARD SEQUENCES;\
+    DISCARD TEMP";
 
 /// A backend that takes longer to become clean is closed.
 const RESET_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -128,7 +129,12 @@ impl Session {
                 tracked.reset_all();
                 self.names.statements.clear();
             }
-            Act::Deallocate(name) => forget(&mut self.names, name.as_deref()),
+            Act::Deallocate(name) => {
+                if name.is_none() {
+                    work.backend().prepared.clear();
+                }
+                forget(&mut self.names, name.as_deref());
+            }
             Act::None
             | Act::TwoPhase
             | Act::SetTransaction { .. }
@@ -213,6 +219,10 @@ impl Session {
     pub(super) async fn abandon(&mut self, work: Box<Work>) {
         self.listed.reach.set(None).await;
         self.listed.reach.take_cancelled();
+        // A rollback leaves PREPARE standing: then the backend is closed.
+        if work.keep.is_some() {
+            return;
+        }
         tokio::spawn(async move {
             let mut lease = work.into_lease();
             lease.backend().told = None;
@@ -243,9 +253,11 @@ pub(super) fn forget(names: &mut super::Names, name: Option<&str>) {
 
 /// Makes a backend fit for anyone and sends it home; one that cannot be made so is closed.
 async fn clean(mut lease: Lease, sql: &str) {
-    match timeout(RESET_WAIT_MAX, run(&mut lease, sql)).await {
+    let is_reset = sql == RESET;
+    let sql = if is_reset { sql.to_owned() + &check(&mut lease) } else { sql.to_owned() };
+    match timeout(RESET_WAIT_MAX, run(&mut lease, &sql)).await {
         Ok(Some(())) => {
-            if sql == RESET {
+            if is_reset {
                 lease.backend().told = Some(Default::default());
             }
             lease.give_back();
@@ -254,7 +266,17 @@ async fn clean(mut lease: Lease, sql: &str) {
     }
 }
 
-/// Runs a text of ours; `Some` when all of it succeeded and the backend is idle.
+/// A row, and so a failure, when the prepared statements are not those that we know of: code
+/// that we cannot see may have said PREPARE or DEALLOCATE.
+fn check(lease: &mut Lease) -> String {
+    let known = lease.backend().prepared.count();
+    format!(
+        ";SELECT FROM pg_catalog.pg_prepared_statements \
+         HAVING count(*) <> {known} OR count(*) FILTER (WHERE from_sql) <> 0"
+    )
+}
+
+/// Runs a text of ours; `Some` when all of it succeeded without a row and the backend is idle.
 async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
     let wire = &mut lease.backend().wire;
     ask::query(sql, &mut wire.outbox).ok()?;
@@ -271,7 +293,7 @@ async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
         let status = wire.inbox.get(HEADER_BYTES).copied();
         wire.inbox.advance(header.frame_bytes());
         match header.tag {
-            reply::ERROR => return None,
+            reply::ERROR | reply::DATA_ROW => return None,
             reply::READY_FOR_QUERY => return (status == Some(b'I')).then_some(()),
             _ => {}
         }

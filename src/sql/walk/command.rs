@@ -40,10 +40,7 @@ impl<'t> Walk<'t> {
                 self.keep(Keep::Prepared);
                 self.fields(node);
             }
-            "ExecuteStmt" => {
-                self.act = Act::Execute(node.text("name").to_owned());
-                self.node(node);
-            }
+            "ExecuteStmt" => self.node(node),
             "DeclareCursorStmt" => {
                 if node.number("options") & CURSOR_HOLD != 0 {
                     self.keep(Keep::HoldCursor);

@@ -134,6 +134,8 @@ impl<'t> Walk<'t> {
             "ParamRef" => self.parameter(node),
             "DefElem" => self.option(node),
             "ExecuteStmt" => {
+                // Inside EXPLAIN and CREATE TABLE AS, too.
+                self.act = Act::Execute(node.text("name").to_owned());
                 self.raise(Access::Write);
                 self.leave(Leaves::Unknown);
                 self.fields(node);
