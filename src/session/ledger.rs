@@ -107,6 +107,11 @@ impl Ledger {
         self.owed.is_empty()
     }
 
+    /// The shard reads everything as COPY data; what is not ends the COPY with an error.
+    pub fn is_copying_in(&self) -> bool {
+        self.copying_in
+    }
+
     pub fn push(&mut self, owed: Owed) {
         match owed {
             // In COPY mode a backend passes over Sync (`CopyGetData`).
@@ -217,7 +222,9 @@ impl Ledger {
                     }
                     _ => Event::None,
                 };
-                self.copying_in |= tag == reply::COPY_IN;
+                if tag == reply::COPY_IN {
+                    self.begin_copy_in();
+                }
                 return Ok((if to == To::Client { Verdict::Pass } else { Verdict::Drop }, event));
             }
             (Owed::Execute { .. }, _) => return self.execute(tag),
@@ -262,17 +269,21 @@ impl Ledger {
         Ok((verdict, event))
     }
 
-    /// Syncs that were sent before the client could know of the COPY are data to the backend, and
-    /// it passes over them.
+    /// What was sent before the client could know of the COPY is read as its data: a Sync is passed
+    /// over, and the first other message ends it, as CopyDone or as a mistake.
     fn begin_copy_in(&mut self) {
-        let end = self.owed.iter().position(|owed| matches!(owed, Owed::CopyEnd));
-        self.copying_in = end.is_none();
-        let end = end.unwrap_or(self.owed.len());
-        let mut index = 0;
-        self.owed.retain(|owed| {
-            index += 1;
-            end < index || !matches!(owed, Owed::Sync { .. })
-        });
+        let mut index = 1;
+        while let Some(owed) = self.owed.get(index) {
+            match owed {
+                Owed::Ours(_) => index += 1,
+                Owed::Sync { .. } => drop(self.owed.remove(index)),
+                _ => {
+                    self.owed.remove(index);
+                    return;
+                }
+            }
+        }
+        self.copying_in = true;
     }
 }
 
@@ -289,3 +300,6 @@ fn is_query_reply(tag: u8) -> bool {
             | reply::ROW_DESCRIPTION
     )
 }
+
+#[cfg(test)]
+mod tests;

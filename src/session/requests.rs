@@ -125,6 +125,13 @@ impl Session {
                 _ => Ok(Flow::Next),
             };
         }
+        if let Place::Working(work) = &mut self.place
+            && work.ledger.is_copying_in()
+            && !matches!(tag, RequestTag::Flush | RequestTag::Sync | RequestTag::Terminate)
+        {
+            // Whatever it is, the shard will not act on it.
+            return self.copy(tag, header, body);
+        }
         match tag {
             RequestTag::Query => self.query(body).await,
             RequestTag::Parse => self.parse(body).await,
@@ -146,21 +153,13 @@ impl Session {
     /// COPY data outside of COPY is passed over, as PostgreSQL does.
     fn copy(&mut self, tag: RequestTag, header: Header, body: &[u8]) -> Result<Flow, End> {
         if let Place::Working(work) = &mut self.place {
-            ask::front(tag_byte(tag), header.body_bytes, body, &mut work.wire().outbox);
+            ask::front(tag.byte(), header.body_bytes, body, &mut work.wire().outbox);
             if tag != RequestTag::CopyData {
                 work.ledger.push(Owed::CopyEnd);
             }
             return Ok(Flow::Passed);
         }
         Ok(Flow::Next)
-    }
-}
-
-fn tag_byte(tag: RequestTag) -> u8 {
-    match tag {
-        RequestTag::CopyData => b'd',
-        RequestTag::CopyDone => b'c',
-        _ => b'f',
     }
 }
 
