@@ -103,6 +103,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    pub fn len(&self) -> usize {
+        self.owed.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.owed.is_empty()
     }

@@ -15,6 +15,9 @@ use crate::session::{End, Flow, Pipeline, Place, Rest, Session};
 /// Two names, and nothing longer, must have come before a Bind can be routed.
 const NAMES_BYTES_MAX: usize = 4 * 1024;
 
+/// Replies that a client may have under way; with more it is not read on.
+const OWED_MAX: usize = 10_000;
+
 /// A Bind up to here is checked whole before anything of it is sent.
 const WHOLE_BIND_BYTES_MAX: usize = 64 * 1024;
 
@@ -65,12 +68,19 @@ impl Session {
         }
     }
 
-    /// The backend is sent no more before it has taken what it was sent.
+    /// The backend is sent no more before it has taken what it was sent, nor the client answered
+    /// before it has taken its answers.
     fn is_full(&mut self) -> bool {
-        match &mut self.place {
-            Place::Working(work) => OUTBOX_BYTES_MAX <= work.wire().outbox.len(),
-            Place::Idle | Place::Held(_) => false,
+        if OUTBOX_BYTES_MAX <= self.client.outbox.len() {
+            return true;
         }
+        let Place::Working(work) = &mut self.place else { return false };
+        let is_long = OWED_MAX <= work.ledger.len();
+        if is_long && work.segment_open && work.wire().outbox.is_empty() {
+            // Without a Sync or a Flush the shard would keep its answers to itself.
+            ask::flush(&mut work.wire().outbox);
+        }
+        is_long || OUTBOX_BYTES_MAX <= work.wire().outbox.len()
     }
 
     fn take_rest(&mut self, inbox: &mut BytesMut) -> usize {

@@ -46,6 +46,8 @@ impl Session {
             work.remember(&text, || String::from_utf8_lossy(sql).into_owned());
             ask::front(b'Q', body.len(), body, &mut work.wire().outbox);
             work.ledger.push(Owed::Query { to: To::Client, text: Some(text), done: 0 });
+            // It ends what a pipeline has begun, as a Sync would.
+            work.segment_open = false;
         }
         Ok(Flow::Next)
     }
