@@ -42,6 +42,9 @@ impl<'t> Walk<'t> {
             }
             "ExecuteStmt" => self.node(node),
             "DeclareCursorStmt" => {
+                // The transaction has something on its shard that cannot be said again.
+                self.raise(Access::Read);
+                self.foreign = true;
                 if node.number("options") & CURSOR_HOLD != 0 {
                     self.keep(Keep::HoldCursor);
                 }
