@@ -9,6 +9,7 @@ use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
+use crate::session::refuse::shown;
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, report};
 use crate::sql::{Act, Keep, Statement, Text, Value};
@@ -57,7 +58,7 @@ impl Session {
                     tenant = plan.reason.tenant().map(tracing::field::display),
                     reason = %plan.reason,
                     user = %self.user.name,
-                    sql = ?String::from_utf8_lossy(sql),
+                    sql = ?shown(sql),
                     "routed"
                 );
             }

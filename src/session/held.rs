@@ -2,9 +2,12 @@
 
 use crate::backend::settings::{Told, write_set};
 use crate::protocol::answer::Status;
-use crate::session::work::Prefix;
+use crate::session::work::{PREFIX_TEXTS_MAX, Prefix};
 use crate::session::{Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
+
+/// A longer text is a shard's to keep.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 impl Session {
     /// Does what a text asks without a shard, if that can be done here and now; gives the tag of
@@ -78,6 +81,7 @@ impl Session {
                 self.settle_path();
                 return Some("ROLLBACK");
             }
+            _ if self.holds_much() || TEXT_BYTES_MAX < sql.len() => return None,
             Act::Savepoint(name) => {
                 self.tracked.savepoint(name);
                 "SAVEPOINT"
@@ -117,6 +121,10 @@ impl Session {
         let mut text = String::new();
         write_set(&change.setting, start, change.local, &mut text);
         Some(text)
+    }
+
+    fn holds_much(&self) -> bool {
+        matches!(&self.place, Place::Held(prefix) if PREFIX_TEXTS_MAX <= prefix.texts.len())
     }
 
     fn knows(&self, name: Option<&str>) -> bool {

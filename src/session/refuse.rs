@@ -1,5 +1,7 @@
 //! Saying no: the client's transaction fails as it would on PostgreSQL, and nothing else does.
 
+use std::borrow::Cow;
+
 use crate::protocol::answer::{self, Report};
 use crate::session::engage::Engaged;
 use crate::session::ledger::To;
@@ -10,6 +12,15 @@ use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes};
 pub(super) enum Way {
     Simple,
     Extended,
+}
+
+/// A text as the log may have it.
+pub(super) fn shown(sql: &[u8]) -> Cow<'_, str> {
+    let secret = b"password";
+    if sql.windows(secret.len()).any(|window| window.eq_ignore_ascii_case(secret)) {
+        return Cow::Borrowed("(not shown: it speaks of a password)");
+    }
+    String::from_utf8_lossy(sql)
 }
 
 impl Session {
@@ -26,7 +37,7 @@ impl Session {
                 user = %self.user.name,
                 code = %report.code,
                 message = ?report.message,
-                sql = ?String::from_utf8_lossy(sql),
+                sql = ?shown(sql),
                 "refused"
             );
         }

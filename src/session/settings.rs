@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::backend::settings::{SettingMap, Told};
 use crate::sql::{Change, Value};
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Level {
     session: SettingMap,
     /// SET LOCAL; `None` stands for the start value.
@@ -19,12 +19,14 @@ pub struct Settings {
     now: Level,
     /// As it was at the transaction's begin, then at each open savepoint.
     saved: Vec<(Option<String>, Level)>,
+    /// A setting has been changed since the transaction's begin.
+    in_motion: bool,
 }
 
 impl Settings {
     pub fn new(start: SettingMap) -> Self {
         let now = Level { session: start.clone(), local: BTreeMap::new() };
-        Self { start, now, saved: Vec::new() }
+        Self { start, now, saved: Vec::new(), in_motion: false }
     }
 
     pub fn start(&self) -> &SettingMap {
@@ -70,13 +72,14 @@ impl Settings {
 
     /// Whether the end of the transaction, or of a part of it, may bring other values back.
     pub fn is_in_motion(&self) -> bool {
-        !self.now.local.is_empty() || self.saved.iter().any(|(_, level)| *level != self.now)
+        self.in_motion
     }
 
     /// Makes these the values that outlive the transaction; there is none.
     pub fn restore(&mut self, session: SettingMap) {
         self.now = Level { session, local: BTreeMap::new() };
         self.saved.clear();
+        self.in_motion = false;
     }
 
     pub fn begin(&mut self) {
@@ -87,6 +90,7 @@ impl Settings {
 
     pub fn commit(&mut self) {
         self.saved.clear();
+        self.in_motion = false;
         self.now.local.clear();
     }
 
@@ -94,6 +98,7 @@ impl Settings {
         if let Some((_, first)) = self.saved.drain(..).next() {
             self.now = first;
         }
+        self.in_motion = false;
         self.now.local.clear();
     }
 
@@ -127,6 +132,7 @@ impl Settings {
             // Settled when it is bound, or unknowable: then the backend is not used again.
             Value::Parameter(_) | Value::Unknown => return,
         };
+        self.in_motion |= !self.saved.is_empty();
         if *local {
             let told = if *value == Value::Default { None } else { told };
             self.now.local.insert(setting.clone(), told);
@@ -137,6 +143,7 @@ impl Settings {
     }
 
     pub fn reset_all(&mut self) {
+        self.in_motion |= !self.saved.is_empty();
         self.now = Level { session: self.start.clone(), local: BTreeMap::new() };
     }
 }

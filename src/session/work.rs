@@ -19,6 +19,9 @@ use crate::sql::{Act, Keep, Leaves, Statement, Text, Value};
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
 
+/// What a transaction that may still move can have said; after that it stays.
+pub const PREFIX_TEXTS_MAX: usize = 100;
+
 /// Nobody has a portal of this name, so executing it fails; the shard's log says why.
 const REFUSED_PORTAL: &str = "veneer refused a statement";
 
@@ -182,8 +185,8 @@ impl Work {
         if let Bond::Soft(prefix) = &mut self.bond
             && text.statements.iter().any(|s| s.act != Act::None || !s.set_configs.is_empty())
         {
-            if text.statements.iter().any(resets) {
-                // It would be said again where the client's start values are not in force.
+            // A RESET would be said again where the client's start values are not in force.
+            if PREFIX_TEXTS_MAX <= prefix.texts.len() || text.statements.iter().any(resets) {
                 self.bond = Bond::Firm;
                 return;
             }
