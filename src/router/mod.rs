@@ -440,3 +440,6 @@ fn is_system(schema: &str) -> bool {
 fn is_shared(schema: &str, shared: &[SchemaName]) -> bool {
     shared.iter().any(|name| name.as_str() == schema)
 }
+
+#[cfg(test)]
+mod tests;
