@@ -155,6 +155,9 @@ impl Session {
     fn follow_failure(&mut self, broken: Vec<Promise>, skips: bool) {
         let Place::Working(work) = &mut self.place else { return };
         work.failed = true;
+        if std::mem::take(&mut work.outdated) {
+            self.parts.texts.renumber();
+        }
         for Promise { key, client_name } in broken {
             match key {
                 Some(key) => work.backend().prepared.remove(&key),

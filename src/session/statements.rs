@@ -48,6 +48,13 @@ impl Texts {
         statement
     }
 
+    /// A table has changed under its statements: whoever prepares again gets a new one, not what a
+    /// backend has from before. Texts are cheap to learn again.
+    pub fn renumber(&self) {
+        self.known.clear();
+        self.swept.store(0, Ordering::Relaxed);
+    }
+
     /// Forgets texts that nobody holds, whenever the map has doubled.
     fn sweep(&self) {
         let count = self.known.len();

@@ -88,6 +88,8 @@ pub struct Work {
     pub keep: Option<Keep>,
     /// Code that we cannot see has run: the backend is reset before anyone else has it.
     pub suspect: bool,
+    /// A statement that was prepared before a table changed has failed for that.
+    pub outdated: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
     /// RESET has run, and the client's own start values have not been put back yet.
@@ -108,6 +110,7 @@ impl Work {
             failed: false,
             keep: None,
             suspect: false,
+            outdated: false,
             reset: false,
             needs_start: false,
             partial: None,
@@ -239,6 +242,7 @@ impl Work {
             let body = &rest[HEADER_BYTES..here];
             match header.tag {
                 reply::READY_FOR_QUERY => self.status = status(body)?,
+                reply::ERROR => self.outdated |= is_of_outdated_plan(body),
                 reply::PARAMETER_STATUS => {
                     let (name, value) = parameter(body).ok_or(Fault::Malformed(header.tag))?;
                     if reads_otherwise(&name, &value) {
@@ -316,6 +320,13 @@ fn reads_otherwise(parameter: &str, value: &str) -> bool {
         "standard_conforming_strings" => value != "on",
         _ => false,
     }
+}
+
+/// `cached plan must not change result type`, by the name of the function that says so: the words
+/// depend on the language.
+fn is_of_outdated_plan(body: &[u8]) -> bool {
+    let routine = b"\0RRevalidateCachedQuery\0";
+    body.windows(routine.len()).any(|window| window == routine)
 }
 
 fn status(body: &[u8]) -> Result<Status, Fault> {
