@@ -6,8 +6,10 @@
 //! ```
 
 pub mod refusal;
+mod sight;
 
-use std::borrow::Cow;
+pub use sight::Sight;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use serde::Deserialize;
 
 use crate::directory::{Residence, Shard, Snapshot};
 use crate::router::refusal::Refusal;
-use crate::sql::{Access, Act, Change, NameKind, Statement, Text, Value, path};
+use crate::router::sight::Here;
+use crate::sql::{Access, Act, NameKind, Statement, Text, path};
 use crate::tenant::{SchemaName, Standing};
 
 /// The setting that scopes a session to one tenant, unqualified names and all.
@@ -107,13 +110,6 @@ pub struct Asker<'a> {
     pub earlier: &'a [Sight<'a>],
 }
 
-/// What unqualified names mean.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight<'a> {
-    pub path: Cow<'a, Path>,
-    pub scope: Option<Cow<'a, str>>,
-}
-
 /// What to do with a text, and why.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -189,75 +185,6 @@ pub fn base<'a>(asker: &Asker<'_>, directory: &'a Snapshot) -> (&'a Arc<Shard>, 
     match asker.path.tenant(directory) {
         Some(residence) => (&residence.shard, Reason::Path(residence.tenant.clone())),
         None => (directory.home(), Reason::Home),
-    }
-}
-
-/// The session as it will be when a statement of the text runs.
-struct Here<'a> {
-    /// Several when a transaction has ended: which of them holds depends on how it went.
-    sights: Vec<Sight<'a>>,
-    /// What the end of a transaction may bring back.
-    earlier: Vec<Sight<'a>>,
-}
-
-impl<'a> Here<'a> {
-    fn new(asker: &Asker<'a>) -> Self {
-        let scope = asker.scope.map(Cow::Borrowed);
-        let sight = Sight { path: Cow::Borrowed(asker.path), scope };
-        Self { sights: vec![sight], earlier: asker.earlier.to_vec() }
-    }
-
-    /// A statement may move the path for those that come after it in the same text.
-    fn follow(&mut self, statement: &Statement, asker: &Asker<'a>) {
-        match &statement.act {
-            Act::Set(change) => self.apply(change, asker),
-            Act::ResetAll | Act::DiscardAll => {
-                self.change(|sight| {
-                    sight.path = Cow::Borrowed(asker.start_path);
-                    sight.scope = asker.start_scope.map(Cow::Borrowed);
-                });
-            }
-            act if act.ends_transaction() => {
-                let earlier = self.earlier.iter().cloned();
-                let new: Vec<_> = earlier.filter(|sight| !self.sights.contains(sight)).collect();
-                self.sights.extend(new);
-            }
-            _ => {}
-        }
-        statement.set_configs.iter().for_each(|change| self.apply(change, asker));
-    }
-
-    fn apply(&mut self, change: &Change, asker: &Asker<'a>) {
-        match (change.setting.as_str(), &change.value) {
-            ("search_path", Value::Text(text)) => {
-                let path = Path::read(text, asker.role);
-                self.change(|sight| sight.path = Cow::Owned(path.clone()));
-            }
-            ("search_path", Value::Default) => {
-                self.change(|sight| sight.path = Cow::Borrowed(asker.start_path));
-            }
-            (TENANT_SETTING, Value::Text(text)) => {
-                let scope = Some(text).filter(|text| !text.is_empty());
-                self.change(|sight| sight.scope = scope.cloned().map(Cow::Owned));
-            }
-            (TENANT_SETTING, Value::Default) => {
-                self.change(|sight| sight.scope = asker.start_scope.map(Cow::Borrowed));
-            }
-            _ => {}
-        }
-    }
-
-    fn change(&mut self, change: impl Fn(&mut Sight<'a>)) {
-        for sight in std::mem::take(&mut self.sights) {
-            let mut changed = sight.clone();
-            change(&mut changed);
-            if !self.earlier.contains(&sight) {
-                self.earlier.push(sight);
-            }
-            if !self.sights.contains(&changed) {
-                self.sights.push(changed);
-            }
-        }
     }
 }
 

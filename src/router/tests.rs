@@ -1,3 +1,7 @@
+//! The router's decisions, a line each.
+
+use std::borrow::Cow;
+
 use super::*;
 use crate::directory::{Address, Snapshot};
 use crate::sql::Reader;

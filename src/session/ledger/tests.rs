@@ -1,3 +1,5 @@
+//! Whole conversations with a shard, as transcripts of tags.
+
 use super::*;
 
 /// Plays a conversation and prints what became of it.
