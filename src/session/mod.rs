@@ -49,7 +49,7 @@ use crate::session::cancel::Listed;
 use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
-use crate::sql::Reader;
+use crate::sql::{Reader, Text};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -175,6 +175,8 @@ pub struct Session {
     /// come back if it fails before its Sync.
     before_pipeline: Option<SettingMap>,
     rest: Option<Rest>,
+    /// What the message at the front of the inbox says, while it waits for its turn.
+    awaited: Option<Arc<Text>>,
     /// The size of the message that is awaited whole.
     wanted_bytes: usize,
 }
@@ -203,6 +205,7 @@ impl Session {
             pipeline: Pipeline::Open,
             before_pipeline: None,
             rest: None,
+            awaited: None,
             wanted_bytes: 0,
         };
         let start = session.tracked.start().get("search_path").and_then(Told::text);

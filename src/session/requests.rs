@@ -60,6 +60,7 @@ impl Session {
                 return Ok(taken);
             }
             inbox.advance(here);
+            self.awaited = None;
             taken = true;
             let bytes_left = header.frame_bytes() - here;
             if 0 < bytes_left {

@@ -53,10 +53,17 @@ impl Session {
     }
 
     /// What a text says, from memory if it was read before.
-    pub(super) async fn read(&self, sql: &[u8]) -> Result<Arc<Text>, ReadError> {
+    pub(super) async fn read(&mut self, sql: &[u8]) -> Result<Arc<Text>, ReadError> {
+        if let Some(text) = &self.awaited {
+            return Ok(text.clone());
+        }
         match self.parts.reader.cached(sql) {
             Some(read) => read,
             None => match self.parts.reader.read(sql).await {
+                Ok(text) => {
+                    self.awaited = Some(text.clone());
+                    Ok(text)
+                }
                 // A bulk INSERT of a scoped session can only be its tenant's.
                 Err(ReadError::Long { .. } | ReadError::Complex(_)) if self.is_scoped() => {
                     Ok(Arc::new(Text::unread()))
