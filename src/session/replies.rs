@@ -32,7 +32,11 @@ impl Session {
         let mut any = false;
         loop {
             let Place::Working(work) = &mut self.place else { return Ok(any) };
-            match work.relay(&mut self.client.outbox) {
+            let owed = work.ledger.len();
+            let relayed = work.relay(&mut self.client.outbox);
+            // A request may wait for this very reply, even if it means nothing else.
+            any |= work.ledger.len() < owed;
+            match relayed {
                 Ok(Some(happened)) => {
                     any = true;
                     self.follow(happened);
