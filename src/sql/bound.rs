@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Act, Leaves, Name, NameKind, Statement, Text, Value, literal};
+use super::{Access, Act, Change, Leaves, Name, NameKind, Statement, Text, Value, literal};
 
 impl Text {
     /// What must be assumed of a text that was not read.
@@ -25,7 +25,9 @@ impl Text {
         self.statements.iter().any(|statement| {
             let mut configs = statement.set_configs.iter();
             !statement.parameters.is_empty()
-                || configs.any(|change| matches!(change.value, Value::Parameter(_)))
+                || configs.any(|change| {
+                    matches!(change.value, Value::Parameter(_)) || bound_name(change).is_some()
+                })
         })
     }
 
@@ -41,9 +43,23 @@ impl Text {
     }
 }
 
+/// The parameter that names the setting, if it is one: no setting's name begins with `$`.
+fn bound_name(change: &Change) -> Option<u16> {
+    change.setting.strip_prefix('$')?.parse().ok()
+}
+
 impl Statement {
     fn fill<'v>(&mut self, value: &impl Fn(u16) -> Option<&'v str>) {
         for change in &mut self.set_configs {
+            if let Some(number) = bound_name(change) {
+                match value(number) {
+                    Some(setting) => change.setting = setting.to_ascii_lowercase(),
+                    // What might be the search_path counts as it.
+                    None => {
+                        (change.setting, change.value) = ("search_path".to_owned(), Value::Unknown);
+                    }
+                }
+            }
             if let Value::Parameter(number) = change.value {
                 let text = value(number).map(|value| Value::Text(value.to_owned()));
                 change.value = text.unwrap_or(Value::Unknown);

@@ -146,7 +146,7 @@ impl Act {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Lower case. `SET SCHEMA` is `search_path`, `SET TIME ZONE` is `timezone`, `SET NAMES` is
-    /// `client_encoding`.
+    /// `client_encoding`. `$1` when it is bound.
     pub setting: String,
     pub value: Value,
     /// Ends with the transaction (SET LOCAL, `set_config(…, true)`).

@@ -110,21 +110,22 @@ impl<'t> Walk<'t> {
             self.visit(argument);
         }
         let known = match arguments {
-            [setting, value, local] => {
-                text_of(setting).map(|setting| (setting, value_of(value), truth_of(local)))
-            }
-            _ => None,
+            [setting, value, local] => (setting_of(setting), value_of(value), truth_of(local)),
+            _ => (None, Value::Unknown, None),
         };
-        let Some((setting, value, local)) = known else {
+        let (setting, value, local) = known;
+        if setting.is_none() {
             self.raise(Access::Write);
-            self.leave(Leaves::Unknown);
-            return;
+        }
+        // What might be the search_path counts as it.
+        let (setting, value) = match setting {
+            Some(setting) => (setting, value),
+            None => ("search_path".to_owned(), Value::Unknown),
         };
         let value = if certain && local.is_some() { value } else { Value::Unknown };
         if value == Value::Unknown {
             self.leave(Leaves::Unknown);
         }
-        let setting = setting.to_ascii_lowercase();
         self.set_configs.push(Change { setting, value, local: local.unwrap_or(false) });
     }
 
@@ -224,6 +225,15 @@ fn uncast(tree: &Tree) -> Option<&Node> {
 pub(super) fn text_of(tree: &Tree) -> Option<&str> {
     let value = uncast(tree).filter(|node| node.kind == "AConst")?.child("val")?;
     (value.kind == "String").then(|| value.text("sval"))
+}
+
+/// The setting's name, or `$1` for one that is bound.
+fn setting_of(tree: &Tree) -> Option<String> {
+    if let Some(setting) = text_of(tree) {
+        return Some(setting.to_ascii_lowercase());
+    }
+    let node = uncast(tree).filter(|node| node.kind == "ParamRef")?;
+    Some(format!("${}", node.number("number")))
 }
 
 fn value_of(tree: &Tree) -> Value {

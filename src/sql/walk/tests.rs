@@ -484,7 +484,8 @@ fn set_config() {
         "UPDATE pg_settings SET setting = 'x' WHERE name = 'a.b'",
         "write a? a.b? +catalogue search_path=Unknown !unknown",
     );
-    check("SELECT set_config($1, $2, false)", "write !unknown");
+    check("SELECT set_config($1, $2, false)", "nothing $1=$2");
+    check("SELECT set_config('a' || 'b', 'x', false)", "write search_path=Unknown !unknown");
     check("SELECT set_config('a.b', 'x', $1)", "nothing a.b=Unknown !unknown");
     check(
         "SELECT upper(set_config('search_path', 'x', false))",
