@@ -10,7 +10,7 @@ use crate::protocol::ask;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
 use crate::session::work::{Bond, Prefix, Work};
-use crate::session::{End, Place, Session, Statements, report};
+use crate::session::{End, Place, Session, Statements, loggable, report};
 use crate::sql::{Act, Keep, Text, Value};
 
 /// Whether a request may be sent now.
@@ -43,19 +43,18 @@ impl Session {
             Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
             Place::Working(_) => self.go_on(plan, text).await?,
         };
-        if let (Engaged::Ready, Place::Working(work)) = (&engaged, &mut self.place) {
-            work.foresee(text);
-            if self.parts.log == Statements::All {
-                info!(
-                    target: "veneer::statement",
-                    shard = %work.shard.name,
-                    tenant = plan.reason.tenant().map(tracing::field::display),
-                    reason = %plan.reason,
-                    user = %self.user.name,
-                    sql = ?String::from_utf8_lossy(sql),
-                    "routed"
-                );
-            }
+        if let (Statements::All, Engaged::Ready, Place::Working(work)) =
+            (self.parts.log, &engaged, &self.place)
+        {
+            info!(
+                target: "veneer::statement",
+                shard = %work.shard.name,
+                tenant = plan.reason.tenant().map(tracing::field::display),
+                reason = %plan.reason,
+                user = %self.user.name,
+                sql = ?loggable(sql),
+                "routed"
+            );
         }
         Ok(engaged)
     }

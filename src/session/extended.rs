@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::backend::prepared::Key;
 use crate::protocol::answer::{self, Report};
 use crate::protocol::ask;
 use crate::protocol::frame::{Header, reply};
@@ -44,6 +43,9 @@ impl Session {
                 other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
             }
         }
+        let renamed = self.renamed_deallocate(&text, Way::Extended);
+        let sql = renamed.as_deref().map_or(parse.sql, str::as_bytes);
+        let parse = Parse { sql, ..parse };
         let statement = self.intern(&parse, text);
         self.names.statements.insert(Bytes::copy_from_slice(parse.name), statement.clone());
         if ours {
@@ -337,10 +339,6 @@ impl Session {
             }
         }
         Ok(Flow::Next)
-    }
-
-    fn key(&self, statement: &Statement) -> Key {
-        Key { text: statement.number, path: self.path_text.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
 use crate::protocol::answer::Status;
+use crate::router::TENANT_SETTING;
 use crate::session::work::Prefix;
 use crate::session::{Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
@@ -32,12 +33,12 @@ impl Session {
             Act::Set(change) if change.setting == "search_path" && !change.local => {
                 self.answer_set(statement, sql)
             }
-            Act::ResetAll if self.kept.is_empty() => {
+            Act::ResetAll if self.kept.is_empty() && self.resets_path_only() => {
                 self.tracked.reset_all();
                 self.settle_path();
                 Some("RESET")
             }
-            Act::DiscardAll => {
+            Act::DiscardAll if self.resets_path_only() => {
                 // What was kept is this session's own state: it goes.
                 self.kept.clear();
                 self.tracked.reset_all();
@@ -105,6 +106,14 @@ impl Session {
             // SQL-level statements live on kept backends.
             None => self.kept.is_empty(),
         }
+    }
+
+    /// Of other settings the shard reports what becomes of them.
+    fn resets_path_only(&self) -> bool {
+        let is_ours = |setting: &str| matches!(setting, "search_path" | TENANT_SETTING);
+        let (session, start) = (self.tracked.session(), self.tracked.start());
+        let mut settings = session.iter().chain(start.iter());
+        settings.all(|(name, _)| is_ours(name) || session.get(name) == start.get(name))
     }
 
     fn is_strict_by_default(&self) -> bool {

@@ -28,6 +28,7 @@ mod statements;
 mod wait;
 mod work;
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -49,6 +50,9 @@ use crate::session::settings::Settings as Tracked;
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::Reader;
+
+/// The log shows this much of a text.
+const LOGGED_BYTES_MAX: usize = 2 * 1024;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -291,6 +295,15 @@ impl Session {
         };
         decide(&asker)
     }
+}
+
+/// A client's text as the log may show it: in bounds, and without passwords.
+fn loggable(sql: &[u8]) -> Cow<'_, str> {
+    let secret = b"password";
+    if sql.windows(secret.len()).any(|word| word.eq_ignore_ascii_case(secret)) {
+        return "(it speaks of a password)".into();
+    }
+    String::from_utf8_lossy(&sql[..sql.len().min(LOGGED_BYTES_MAX)])
 }
 
 /// Makes an error ready to stand among replies.

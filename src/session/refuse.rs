@@ -3,7 +3,7 @@
 use crate::protocol::answer::{self, Report};
 use crate::session::engage::Engaged;
 use crate::session::ledger::To;
-use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes};
+use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes, loggable};
 
 /// In which protocol the refused request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Session {
                 user = %self.user.name,
                 code = %report.code,
                 message = ?report.message,
-                sql = ?String::from_utf8_lossy(sql),
+                sql = ?loggable(sql),
                 "refused"
             );
         }

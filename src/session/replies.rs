@@ -42,6 +42,7 @@ impl Session {
         }
         if let Place::Working(work) = &mut self.place
             && work.is_clean()
+            && self.rest.is_none_or(|rest| !rest.pass)
         {
             self.release().await;
             any = true;
@@ -125,7 +126,12 @@ impl Session {
                 tracked.reset_all();
                 self.names.statements.clear();
             }
-            Act::Deallocate(name) => forget(&mut self.names, name.as_deref()),
+            Act::Deallocate(name) => {
+                if name.is_none() {
+                    work.backend().prepared.clear();
+                }
+                forget(&mut self.names, name.as_deref());
+            }
             Act::None
             | Act::TwoPhase
             | Act::SetTransaction { .. }
@@ -243,6 +249,7 @@ async fn clean(mut lease: Lease, sql: &str) {
 
 /// Runs a text of ours; `Some` when all of it succeeded and the backend is idle.
 async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
+    lease.backend().prepared.unnamed = None;
     let wire = &mut lease.backend().wire;
     ask::query(sql, &mut wire.outbox).ok()?;
     wire.flush().await.ok()?;

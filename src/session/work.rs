@@ -143,6 +143,7 @@ impl Work {
     pub fn ask(&mut self, sql: &str) {
         // A text with a NUL cannot come from a client's frame or from our own code.
         if ask::query(sql, &mut self.wire().outbox).is_ok() {
+            self.backend().prepared.unnamed = None;
             self.ledger.push(Owed::Query { to: To::Nobody, text: None, done: 0 });
         }
     }
