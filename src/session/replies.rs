@@ -29,6 +29,7 @@ impl Session {
     pub(super) async fn take_replies(&mut self) -> Result<bool, End> {
         self.take_notifications()?;
         let mut any = false;
+        let was_owed = matches!(&self.place, Place::Working(work) if !work.ledger.is_empty());
         loop {
             let Place::Working(work) = &mut self.place else { return Ok(any) };
             match work.relay(&mut self.client.outbox) {
@@ -40,11 +41,13 @@ impl Session {
                 Err(fault) => return Err(self.fault(&fault)),
             }
         }
-        if let Place::Working(work) = &mut self.place
-            && work.is_clean()
-        {
-            self.release().await;
-            any = true;
+        if let Place::Working(work) = &mut self.place {
+            // A request may have waited for the last of these.
+            any |= was_owed && work.ledger.is_empty();
+            if work.is_clean() {
+                self.release().await;
+                any = true;
+            }
         }
         Ok(any)
     }
