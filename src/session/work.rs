@@ -262,9 +262,12 @@ impl Work {
                 Event::Failed { ours: false, broken, skips } => {
                     return Ok(Some(Happened::Failed { broken, skips }));
                 }
-                Event::Ready => {
+                Event::Ready(to) => {
                     self.status = status.ok_or(Fault::Malformed(header.tag))?;
-                    return Ok(Some(Happened::Ready(self.status)));
+                    // What we say between the client's rounds is no end of its transaction.
+                    if to == To::Client {
+                        return Ok(Some(Happened::Ready(self.status)));
+                    }
                 }
             }
         }
