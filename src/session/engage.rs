@@ -95,7 +95,11 @@ impl Session {
             self.release().await;
             return self.take_up(plan, text).await;
         }
-        if plan.firmness != Firmness::Firm {
+        // What a tenant's path means (a function, `current_schema()`) is known on its shard only.
+        let may_move = matches!(
+            &work.bond, Bond::Soft(prefix) if !work.segment_open && !prefix.strict
+        ) && plan.reason.tenant().is_some();
+        if plan.firmness != Firmness::Firm && !may_move {
             self.harden(plan);
             return Ok(Engaged::Ready);
         }
