@@ -1,6 +1,6 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
-use crate::protocol::answer::Status;
+use crate::protocol::answer::{self, Status};
 use crate::session::work::Prefix;
 use crate::session::{Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value};
@@ -30,9 +30,22 @@ impl Session {
                 Some(begin_tag(sql))
             }
             Act::Set(change) if change.setting == "search_path" && !change.local => {
-                self.answer_set(statement)
+                self.answer_set(statement, sql)
+            }
+            // A value that the client has set can be reset; of others a shard must judge.
+            Act::Set(change)
+                if change.value == Value::Default
+                    && !change.local
+                    && self.kept.is_empty()
+                    && self.tracked.get(&change.setting).is_some() =>
+            {
+                self.report_start(Some(&change.setting));
+                self.tracked.change(change);
+                self.settle_path();
+                Some(reset_tag(sql))
             }
             Act::ResetAll if self.kept.is_empty() => {
+                self.report_start(None);
                 self.tracked.reset_all();
                 self.settle_path();
                 Some("RESET")
@@ -40,6 +53,7 @@ impl Session {
             Act::DiscardAll => {
                 // What was kept is this session's own state: it goes.
                 self.kept.clear();
+                self.report_start(None);
                 self.tracked.reset_all();
                 self.names.statements.clear();
                 self.settle_path();
@@ -72,7 +86,9 @@ impl Session {
                 "SAVEPOINT"
             }
             Act::SetTransaction { .. } => "SET",
-            Act::Set(change) if change.setting == "search_path" => self.answer_set(statement)?,
+            Act::Set(change) if change.setting == "search_path" => {
+                self.answer_set(statement, sql)?
+            }
             _ => return None,
         };
         let text = text_of(sql)?;
@@ -83,18 +99,33 @@ impl Session {
         Some(tag)
     }
 
-    fn answer_set(&mut self, statement: &Statement) -> Option<&'static str> {
+    fn answer_set(&mut self, statement: &Statement, sql: &[u8]) -> Option<&'static str> {
         let Act::Set(change) = &statement.act else { return None };
         let tag = match change.value {
             Value::Text(_) => "SET",
             // RESET in a held transaction would be said again to a shard whose start value is
             // not the client's.
-            Value::Default if self.status() == Status::Idle => "SET",
+            Value::Default if self.status() == Status::Idle => reset_tag(sql),
             _ => return None,
         };
         self.tracked.change(change);
         self.settle_path();
         Some(tag)
+    }
+
+    /// What goes back to its start value without a shard is reported as a shard would.
+    fn report_start(&mut self, only: Option<&str>) {
+        let start = self.tracked.start();
+        let changed = self.tracked.session().iter().filter(|(setting, told)| {
+            only.is_none_or(|only| only == *setting) && start.get(setting) != Some(told)
+        });
+        for (setting, _) in changed {
+            let reported =
+                self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
+            if let Some((name, value)) = reported {
+                answer::parameter_status(name, value, &mut self.unreported);
+            }
+        }
     }
 
     fn knows(&self, name: Option<&str>) -> bool {
@@ -117,10 +148,68 @@ fn text_of(sql: &[u8]) -> Option<String> {
 
 /// PostgreSQL repeats the words of the client.
 fn begin_tag(sql: &[u8]) -> &'static str {
-    let start = b"START";
-    match sql.trim_ascii_start() {
-        sql if sql.len() < start.len() => "BEGIN",
-        sql if sql[..start.len()].eq_ignore_ascii_case(start) => "START TRANSACTION",
-        _ => "BEGIN",
+    if opens_with(sql, "START") { "START TRANSACTION" } else { "BEGIN" }
+}
+
+fn reset_tag(sql: &[u8]) -> &'static str {
+    if opens_with(sql, "RESET") { "RESET" } else { "SET" }
+}
+
+/// Whether the first word is this one; what stands before it was read by the parser before.
+fn opens_with(mut sql: &[u8], word: &str) -> bool {
+    loop {
+        sql = match sql {
+            [b'-', b'-', ..] => after(sql, |rest| rest[0] == b'\n' || rest[0] == b'\r'),
+            [b'/', b'*', ..] => after_comment(sql),
+            [byte, rest @ ..] if byte.is_ascii_whitespace() || matches!(byte, b';' | 0x0b) => rest,
+            _ => break,
+        };
+    }
+    sql.get(..word.len()).is_some_and(|first| first.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+fn after(sql: &[u8], is_end: impl Fn(&[u8]) -> bool) -> &[u8] {
+    let end = (0..sql.len()).find(|at| is_end(&sql[*at..]));
+    end.map_or(b"", |end| &sql[end..])
+}
+
+/// Comments nest.
+fn after_comment(sql: &[u8]) -> &[u8] {
+    let mut depth = 0;
+    let mut at = 0;
+    while at < sql.len() {
+        match &sql[at..] {
+            [b'/', b'*', ..] => depth += 1,
+            [b'*', b'/', ..] => depth -= 1,
+            _ => {
+                at += 1;
+                continue;
+            }
+        }
+        at += 2;
+        if depth == 0 {
+            return &sql[at..];
+        }
+    }
+    b""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_repeat_the_clients_words() {
+        for (sql, begin, reset) in [
+            ("start transaction", "START TRANSACTION", "SET"),
+            ("/* a /* b */ */ START\tTRANSACTION", "START TRANSACTION", "SET"),
+            ("-- start\nBEGIN", "BEGIN", "SET"),
+            (";; reset search_path", "BEGIN", "RESET"),
+            ("set search_path to default -- reset", "BEGIN", "SET"),
+            ("", "BEGIN", "SET"),
+            ("/*", "BEGIN", "SET"),
+        ] {
+            assert_eq!((begin_tag(sql.as_bytes()), reset_tag(sql.as_bytes())), (begin, reset));
+        }
     }
 }

@@ -27,6 +27,7 @@ mod statements;
 mod wait;
 mod work;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
 use crate::directory::Directory;
 use crate::pool::Pools;
-use crate::protocol::answer::{Report, Status};
+use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::wire::Wire;
 use crate::router::{self, Asker, Path, TENANT_SETTING};
 use crate::session::cancel::Listed;
@@ -98,6 +99,8 @@ pub struct Identity {
     pub start: SettingMap,
     /// What the role's path is when the client says nothing.
     pub role_path: String,
+    /// What the greeting reported (`ParameterStatus`).
+    pub reported: BTreeMap<String, String>,
 }
 
 /// Where the conversation stands. What a state needs lives inside it.
@@ -167,6 +170,10 @@ pub struct Session {
     path_text: Arc<str>,
     start_path: Path,
     role_path: Arc<str>,
+    /// What the client was told at its start.
+    reported: BTreeMap<String, String>,
+    /// `ParameterStatus` that is due before the next `ReadyForQuery`.
+    unreported: BytesMut,
     names: Names,
     pipeline: Pipeline,
     rest: Option<Rest>,
@@ -181,7 +188,7 @@ impl Session {
         identity: Identity,
         listed: Listed,
     ) -> Self {
-        let Identity { user, start, role_path } = identity;
+        let Identity { user, start, role_path, reported } = identity;
         let mut session = Self {
             parts,
             client,
@@ -194,6 +201,8 @@ impl Session {
             path_text: "".into(),
             start_path: Path::default(),
             role_path: role_path.into(),
+            reported,
+            unreported: BytesMut::new(),
             names: Names::default(),
             pipeline: Pipeline::Open,
             rest: None,
@@ -251,6 +260,13 @@ impl Session {
             Place::Held(_) => Status::InTransaction,
             Place::Working(work) => work.status,
         }
+    }
+
+    /// Ends an answer that no shard had a part in.
+    fn write_ready(&mut self) {
+        let status = self.status();
+        self.client.outbox.unsplit(self.unreported.split());
+        answer::ready(status, &mut self.client.outbox);
     }
 
     /// The role in force on the shards, for `"$user"`.
