@@ -5,3 +5,4 @@ mod support;
 
 mod clusters;
 mod migrations;
+mod oracle;
