@@ -131,7 +131,8 @@ impl House {
         }
         answer::backend_key_data(listed.key, out);
         answer::ready(Status::Idle, out);
-        let identity = Identity { user: user.clone(), start, role_path: facts.path.clone() };
+        let role_path = facts.path.clone();
+        let identity = Identity { user: user.clone(), start, role_path, reported: parameters };
         Ok((identity, listed))
     }
 

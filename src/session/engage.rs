@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use crate::backend::settings::SettingMap;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::router::refusal::Refusal;
@@ -86,15 +85,6 @@ impl Session {
             }
             return Ok(Engaged::Wait);
         }
-        if work.needs_start && work.status == Status::InTransaction {
-            if work.segment_open {
-                return Ok(Engaged::Refused(report::reset_in_pipeline()));
-            }
-            work.needs_start = false;
-            if let Some(sql) = self.tracked.start().difference(Some(&SettingMap::default())) {
-                work.ask(&sql);
-            }
-        }
         if work.status == Status::Failed || here {
             self.harden(plan);
             return Ok(Engaged::Ready);
@@ -104,7 +94,11 @@ impl Session {
             self.release().await;
             return self.take_up(plan, text).await;
         }
-        if plan.firmness != Firmness::Firm {
+        // What a tenant's path means (a function, `current_schema()`) is known on its shard only.
+        let may_move = matches!(
+            &work.bond, Bond::Soft(prefix) if !work.segment_open && !prefix.strict
+        ) && plan.reason.tenant().is_some();
+        if plan.firmness != Firmness::Firm && !may_move {
             self.harden(plan);
             return Ok(Engaged::Ready);
         }
@@ -216,8 +210,9 @@ fn refused_setting(text: &Text) -> Option<Refusal> {
     for change in changes {
         let value = match &change.value {
             Value::Text(text) => Some(text.as_str()),
-            Value::Default => continue,
-            Value::Statement(_) | Value::Parameter(_) | Value::Unknown => None,
+            // A parameter is looked at when it is bound: then it is a text, or unknown.
+            Value::Default | Value::Parameter(_) => continue,
+            Value::Statement(_) | Value::Unknown => None,
         };
         if let Some(why) = report::refuse_setting(&change.setting, value) {
             return Some(Refusal::Setting { setting: change.setting.clone(), why });

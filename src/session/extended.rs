@@ -331,11 +331,15 @@ impl Session {
     pub(super) fn sync(&mut self) -> Result<Flow, End> {
         self.pipeline = Pipeline::Open;
         match &mut self.place {
-            Place::Working(work) => work.sync(To::Client),
+            Place::Working(work) => {
+                if !self.unreported.is_empty() {
+                    work.ledger.push(Owed::Ours(self.unreported.split().freeze()));
+                }
+                work.sync(To::Client);
+            }
             Place::Idle | Place::Held(_) => {
-                let status = self.status();
                 self.names.portals.clear();
-                answer::ready(status, &mut self.client.outbox);
+                self.write_ready();
             }
         }
         Ok(Flow::Next)

@@ -1,7 +1,6 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
-use crate::protocol::answer::Status;
-use crate::router::TENANT_SETTING;
+use crate::protocol::answer::{self, Status};
 use crate::session::work::Prefix;
 use crate::session::{Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
@@ -33,14 +32,28 @@ impl Session {
             Act::Set(change) if change.setting == "search_path" && !change.local => {
                 self.answer_set(statement, sql)
             }
-            Act::ResetAll if self.kept.is_empty() && self.resets_path_only() => {
+            // A value that the client has set can be reset; of others a shard must judge.
+            Act::Set(change)
+                if change.value == Value::Default
+                    && !change.local
+                    && self.kept.is_empty()
+                    && self.tracked.get(&change.setting).is_some() =>
+            {
+                self.report_start(Some(&change.setting));
+                self.tracked.change(change);
+                self.settle_path();
+                Some(reset_tag(sql))
+            }
+            Act::ResetAll if self.kept.is_empty() => {
+                self.report_start(None);
                 self.tracked.reset_all();
                 self.settle_path();
                 Some("RESET")
             }
-            Act::DiscardAll if self.resets_path_only() => {
+            Act::DiscardAll => {
                 // What was kept is this session's own state: it goes.
                 self.kept.clear();
+                self.report_start(None);
                 self.tracked.reset_all();
                 self.names.statements.clear();
                 self.settle_path();
@@ -92,12 +105,27 @@ impl Session {
             Value::Text(_) => "SET",
             // RESET in a held transaction would be said again to a shard whose start value is
             // not the client's.
-            Value::Default if self.status() == Status::Idle => set_tag(sql),
+            Value::Default if self.status() == Status::Idle => reset_tag(sql),
             _ => return None,
         };
         self.tracked.change(change);
         self.settle_path();
         Some(tag)
+    }
+
+    /// What goes back to its start value without a shard is reported as a shard would.
+    fn report_start(&mut self, only: Option<&str>) {
+        let start = self.tracked.start();
+        let changed = self.tracked.session().iter().filter(|(setting, told)| {
+            only.is_none_or(|only| only == *setting) && start.get(setting) != Some(told)
+        });
+        for (setting, _) in changed {
+            let reported =
+                self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
+            if let Some((name, value)) = reported {
+                answer::parameter_status(name, value, &mut self.unreported);
+            }
+        }
     }
 
     fn knows(&self, name: Option<&str>) -> bool {
@@ -106,14 +134,6 @@ impl Session {
             // SQL-level statements live on kept backends.
             None => self.kept.is_empty(),
         }
-    }
-
-    /// Of other settings the shard reports what becomes of them.
-    fn resets_path_only(&self) -> bool {
-        let is_ours = |setting: &str| matches!(setting, "search_path" | TENANT_SETTING);
-        let (session, start) = (self.tracked.session(), self.tracked.start());
-        let mut settings = session.iter().chain(start.iter());
-        settings.all(|(name, _)| is_ours(name) || session.get(name) == start.get(name))
     }
 
     fn is_strict_by_default(&self) -> bool {
@@ -134,6 +154,26 @@ fn begin_tag(sql: &[u8]) -> &'static str {
     }
 }
 
-fn set_tag(sql: &[u8]) -> &'static str {
+fn reset_tag(sql: &[u8]) -> &'static str {
     if first_word(sql).eq_ignore_ascii_case(b"RESET") { "RESET" } else { "SET" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_repeat_the_clients_words() {
+        for (sql, begin, reset) in [
+            ("start transaction", "START TRANSACTION", "SET"),
+            ("/* a /* b */ */ START\tTRANSACTION", "START TRANSACTION", "SET"),
+            ("-- start\nBEGIN", "BEGIN", "SET"),
+            (";; reset search_path", "BEGIN", "RESET"),
+            ("set search_path to default -- reset", "BEGIN", "SET"),
+            ("", "BEGIN", "SET"),
+            ("/*", "BEGIN", "SET"),
+        ] {
+            assert_eq!((begin_tag(sql.as_bytes()), reset_tag(sql.as_bytes())), (begin, reset));
+        }
+    }
 }

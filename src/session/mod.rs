@@ -29,6 +29,7 @@ mod wait;
 mod work;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
 use crate::directory::Directory;
 use crate::pool::Pools;
-use crate::protocol::answer::{Report, Status};
+use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::wire::Wire;
 use crate::router::{self, Asker, Path, TENANT_SETTING};
 use crate::session::cancel::Listed;
@@ -103,6 +104,8 @@ pub struct Identity {
     pub start: SettingMap,
     /// What the role's path is when the client says nothing.
     pub role_path: String,
+    /// What the greeting reported (`ParameterStatus`).
+    pub reported: BTreeMap<String, String>,
 }
 
 /// Where the conversation stands. What a state needs lives inside it.
@@ -172,6 +175,10 @@ pub struct Session {
     path_text: Arc<str>,
     start_path: Path,
     role_path: Arc<str>,
+    /// What the client was told at its start.
+    reported: BTreeMap<String, String>,
+    /// `ParameterStatus` that is due before the next `ReadyForQuery`.
+    unreported: BytesMut,
     names: Names,
     pipeline: Pipeline,
     rest: Option<Rest>,
@@ -186,7 +193,7 @@ impl Session {
         identity: Identity,
         listed: Listed,
     ) -> Self {
-        let Identity { user, start, role_path } = identity;
+        let Identity { user, start, role_path, reported } = identity;
         let mut session = Self {
             parts,
             client,
@@ -199,6 +206,8 @@ impl Session {
             path_text: "".into(),
             start_path: Path::default(),
             role_path: role_path.into(),
+            reported,
+            unreported: BytesMut::new(),
             names: Names::default(),
             pipeline: Pipeline::Open,
             rest: None,
@@ -256,6 +265,13 @@ impl Session {
             Place::Held(_) => Status::InTransaction,
             Place::Working(work) => work.status,
         }
+    }
+
+    /// Ends an answer that no shard had a part in.
+    fn write_ready(&mut self) {
+        let status = self.status();
+        self.client.outbox.unsplit(self.unreported.split());
+        answer::ready(status, &mut self.client.outbox);
     }
 
     /// The role in force on the shards, for `"$user"`.

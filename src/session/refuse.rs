@@ -44,7 +44,7 @@ impl Session {
             Place::Idle | Place::Held(_) => {
                 report.write(&mut self.client.outbox);
                 if way == Way::Simple {
-                    answer::ready(self.status(), &mut self.client.outbox);
+                    self.write_ready();
                 }
             }
             Place::Working(work) => {

@@ -29,6 +29,7 @@ impl Session {
     pub(super) async fn take_replies(&mut self) -> Result<bool, End> {
         self.take_notifications()?;
         let mut any = false;
+        let was_owed = matches!(&self.place, Place::Working(work) if !work.ledger.is_empty());
         loop {
             let Place::Working(work) = &mut self.place else { return Ok(any) };
             match work.relay(&mut self.client.outbox) {
@@ -40,6 +41,13 @@ impl Session {
                 Err(fault) => return Err(self.fault(&fault)),
             }
         }
+        if let Place::Working(work) = &mut self.place {
+            // A request may have waited for the last of these.
+            any |= was_owed && work.ledger.is_empty();
+            if work.amiss && work.ledger.is_empty() {
+                any |= self.amend();
+            }
+        }
         if let Place::Working(work) = &mut self.place
             && work.is_clean()
             && self.rest.is_none_or(|rest| !rest.pass)
@@ -48,6 +56,31 @@ impl Session {
             any = true;
         }
         Ok(any)
+    }
+
+    /// After RESET in a transaction the shard's own start values are in force; the client's must
+    /// be, before its next request. Tells whether anything was sent.
+    fn amend(&mut self) -> bool {
+        let Place::Working(work) = &mut self.place else { return false };
+        let Some(sql) = self.tracked.amendment() else {
+            work.amiss = false;
+            return false;
+        };
+        if work.segment_open {
+            // What failed is going to be rolled back.
+            if self.pipeline == Pipeline::SkippingToSync {
+                return false;
+            }
+            work.ask_in_segment(&sql);
+            ask::flush(&mut work.wire().outbox);
+        } else if work.status == Status::InTransaction {
+            work.ask(&sql);
+        } else {
+            // Failed: to be said after ROLLBACK TO. Idle: said by whoever takes the backend next.
+            return false;
+        }
+        work.amiss = false;
+        true
     }
 
     /// What kept backends say on their own account.
@@ -110,13 +143,14 @@ impl Session {
                 work.failed = false;
             }
             Act::Set(change) => {
-                if change.value == Value::Default {
-                    (work.reset, work.needs_start) = (true, true);
-                }
+                let resets = change.value == Value::Default;
+                work.reset |= resets;
+                work.amiss |= resets;
                 tracked.change(change);
             }
             Act::ResetAll => {
-                (work.reset, work.needs_start) = (true, true);
+                work.reset = true;
+                work.amiss = true;
                 tracked.reset_all();
             }
             Act::DiscardAll => {
@@ -140,7 +174,12 @@ impl Session {
             | Act::Show(_)
             | Act::Copy => {}
         }
-        statement.set_configs.iter().for_each(|change| tracked.change(change));
+        for change in &statement.set_configs {
+            let resets = change.value == Value::Default;
+            work.reset |= resets;
+            work.amiss |= resets;
+            tracked.change(change);
+        }
         self.settle_path();
     }
 
@@ -192,7 +231,8 @@ impl Session {
         work.suspect |= self.listed.reach.take_cancelled();
         let told = (!work.reset).then(|| self.tracked.session().clone());
         work.backend().told = told;
-        (work.reset, work.needs_start) = (false, false);
+        work.reset = false;
+        work.amiss = false;
         if work.keep.is_some() {
             self.kept.push(*work);
         } else if work.suspect {

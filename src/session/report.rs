@@ -90,15 +90,6 @@ fn tell(places: &[Place]) -> String {
     lines.join("; ") + "."
 }
 
-/// A RESET gives a backend its own start values; the client's follow with the next request.
-pub fn reset_in_pipeline() -> Report {
-    Report::error(
-        code::FEATURE_NOT_SUPPORTED,
-        "RESET cannot be followed by other statements before Sync",
-    )
-    .hint("Send a Sync after RESET.")
-}
-
 /// Words a text that could not be read.
 pub fn unreadable(error: &ReadError) -> Report {
     let message = error.to_string();

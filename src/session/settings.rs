@@ -107,6 +107,26 @@ impl Settings {
         }
     }
 
+    /// Says the client's start values, or what came after them, again: RESET on a shard gives the
+    /// shard's own.
+    pub fn amendment(&self) -> Option<String> {
+        let mut sql = Vec::new();
+        for (setting, start) in self.start.iter() {
+            let quote = postgres_protocol::escape::escape_literal;
+            let mut say = |told: Option<&Told>, local: bool| {
+                if let Some(text) = told.and_then(Told::text) {
+                    let (setting, text) = (quote(setting), quote(text));
+                    sql.push(format!("pg_catalog.set_config({setting},{text},{local})"));
+                }
+            };
+            say(self.now.session.get(setting), false);
+            if let Some(local) = self.now.local.get(setting) {
+                say(local.as_ref().or(Some(start)), true);
+            }
+        }
+        (!sql.is_empty()).then(|| format!("SELECT {}", sql.join(",")))
+    }
+
     pub fn reset_all(&mut self) {
         self.now = Level { session: self.start.clone(), local: BTreeMap::new() };
     }

@@ -26,7 +26,7 @@ impl Session {
         };
         if let Some(tag) = self.answer(&text, sql) {
             answer::command_complete(tag, &mut self.client.outbox);
-            answer::ready(self.status(), &mut self.client.outbox);
+            self.write_ready();
             return Ok(Flow::Next);
         }
         let plan = match self.check_order(&text).and_then(|()| self.plan_for(&text)) {

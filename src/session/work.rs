@@ -22,6 +22,9 @@ const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Nobody has a portal of this name, so executing it fails; the shard's log says why.
 const REFUSED_PORTAL: &str = "veneer refused a statement";
 
+/// For what we execute in a client's pipeline.
+const PORTAL: &str = "_veneer";
+
 /// Whether the transaction may still move to another shard.
 #[derive(Debug)]
 pub enum Bond {
@@ -87,8 +90,8 @@ pub struct Work {
     pub suspect: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
-    /// RESET has run, and the client's own start values have not been put back yet.
-    pub needs_start: bool,
+    /// … and the open transaction has not been told the client's since.
+    pub amiss: bool,
     partial: Option<Partial>,
 }
 
@@ -106,7 +109,7 @@ impl Work {
             keep: None,
             suspect: false,
             reset: false,
-            needs_start: false,
+            amiss: false,
             partial: None,
         }
     }
@@ -146,6 +149,23 @@ impl Work {
             self.backend().prepared.unnamed = None;
             self.ledger.push(Owed::Query { to: To::Nobody, text: None, done: 0 });
         }
+    }
+
+    /// As [`Work::ask`], in the middle of a pipeline, whose implicit transaction a Query would end.
+    pub fn ask_in_segment(&mut self, sql: &str) {
+        let out = &mut self.wire().outbox;
+        ask::parse(b"", sql.as_bytes(), &[0, 0], out);
+        // The unnamed portal is the client's; this one goes with the transaction, or here.
+        ask::bind_front(PORTAL.as_bytes(), b"", 6, out);
+        out.extend_from_slice(&[0; 6]);
+        ask::execute(PORTAL, out);
+        ask::close_portal(PORTAL, out);
+        self.backend().prepared.unnamed = None;
+        let promise = Promise { key: None, client_name: None };
+        self.ledger.push(Owed::Parse { to: To::Nobody, promise });
+        self.ledger.push(Owed::Bind { to: To::Nobody });
+        self.ledger.push(Owed::Execute { to: To::Nobody, text: None });
+        self.ledger.push(Owed::Close { to: To::Nobody });
     }
 
     /// Fails the shard's transaction, and puts our error in the place of the shard's.
@@ -267,7 +287,9 @@ impl Work {
             Event::Failed { ours: false, broken, skips } => {
                 Some(Happened::Failed { broken, skips })
             }
-            Event::Ready => Some(Happened::Ready(self.status)),
+            Event::Ready(To::Client) => Some(Happened::Ready(self.status)),
+            // What we say between the client's rounds is no end of its transaction.
+            Event::Ready(To::Nobody) => None,
         })
     }
 }

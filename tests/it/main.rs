@@ -5,4 +5,5 @@ mod support;
 
 mod clusters;
 mod migrations;
+mod oracle;
 mod readme;
