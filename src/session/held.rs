@@ -1,8 +1,9 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
+use crate::backend::settings::Told;
 use crate::protocol::answer::{self, Status};
 use crate::session::work::Prefix;
-use crate::session::{Place, Session, replies};
+use crate::session::{APPLICATION, Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
 
 impl Session {
@@ -123,6 +124,8 @@ impl Session {
             let reported =
                 self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
             if let Some((name, value)) = reported {
+                let own = start.get(setting).and_then(Told::text).unwrap_or_default();
+                let value = if name == APPLICATION { own } else { value };
                 answer::parameter_status(name, value, &mut self.unreported);
             }
         }

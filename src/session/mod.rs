@@ -52,6 +52,9 @@ use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::Reader;
 
+/// The one reported setting that clients choose freely; every session has its own.
+pub const APPLICATION: &str = "application_name";
+
 /// The log shows this much of a text.
 const LOGGED_BYTES_MAX: usize = 2 * 1024;
 
@@ -105,7 +108,7 @@ pub struct Identity {
     /// What the role's path is when the client says nothing.
     pub role_path: String,
     /// What the greeting reported (`ParameterStatus`).
-    pub reported: BTreeMap<String, String>,
+    pub reported: Arc<BTreeMap<String, String>>,
 }
 
 /// Where the conversation stands. What a state needs lives inside it.
@@ -176,7 +179,7 @@ pub struct Session {
     start_path: Path,
     role_path: Arc<str>,
     /// What the client was told at its start.
-    reported: BTreeMap<String, String>,
+    reported: Arc<BTreeMap<String, String>>,
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,

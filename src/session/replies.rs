@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Buf;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
-use crate::protocol::frame::{HEADER_BYTES, Header, reply};
+use crate::protocol::frame::reply;
 use crate::session::ledger::Promise;
 use crate::session::report::code;
 use crate::session::work::{Bond, Fault, Happened, Prefix, Work};
@@ -23,6 +22,9 @@ const RESET: &str = "RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;
 
 /// A backend that takes longer to become clean is closed.
 const RESET_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What answers a reset is short. What is left of the client's own work is not read.
+const RESET_FRAME_BYTES_MAX: usize = 64 * 1024;
 
 impl Session {
     /// Moves replies to the client; tells whether any of them meant something.
@@ -292,21 +294,10 @@ async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
     lease.backend().prepared.unnamed = None;
     let wire = &mut lease.backend().wire;
     ask::query(sql, &mut wire.outbox).ok()?;
-    wire.flush().await.ok()?;
     loop {
-        let Some(header) = Header::peek(&wire.inbox).ok()? else {
-            wire.fill().await.ok()?;
-            continue;
-        };
-        if wire.inbox.len() < header.frame_bytes() {
-            wire.fill().await.ok()?;
-            continue;
-        }
-        let status = wire.inbox.get(HEADER_BYTES).copied();
-        wire.inbox.advance(header.frame_bytes());
-        match header.tag {
-            reply::ERROR => return None,
-            reply::READY_FOR_QUERY => return (status == Some(b'I')).then_some(()),
+        match wire.next_frame(RESET_FRAME_BYTES_MAX).await.ok()? {
+            (reply::ERROR, _) => return None,
+            (reply::READY_FOR_QUERY, body) => return (*body == *b"I").then_some(()),
             _ => {}
         }
     }
