@@ -48,11 +48,11 @@ impl Session {
                 any |= self.amend();
             }
         }
-        if let Place::Working(work) = &mut self.place {
-            if work.is_clean() {
-                self.release().await;
-                any = true;
-            }
+        if let Place::Working(work) = &mut self.place
+            && work.is_clean()
+        {
+            self.release().await;
+            any = true;
         }
         Ok(any)
     }
