@@ -6,3 +6,4 @@ mod support;
 mod clusters;
 mod migrations;
 mod oracle;
+mod routing;
