@@ -59,6 +59,22 @@ impl Session {
         Ok(engaged)
     }
 
+    /// Before a text that could be read in two ways the shard must have said that it reads as we do.
+    pub(super) fn unveil(&self, sql: &[u8]) -> Engaged {
+        match &self.place {
+            Place::Working(work) if work.veiled && !is_plain(sql) => {
+                if !work.segment_open {
+                    return Engaged::Wait;
+                }
+                let why = "a text with a backslash, or beyond ASCII, cannot follow a call in its \
+                           pipeline";
+                let report = Report::error(report::code::FEATURE_NOT_SUPPORTED, why);
+                Engaged::Refused(report.hint("Send Sync before it."))
+            }
+            _ => Engaged::Ready,
+        }
+    }
+
     /// For what belongs nowhere: the session's tenant's shard, else home.
     pub(super) async fn engage_base(&mut self) -> Result<Engaged, End> {
         let snapshot = self.parts.directory.snapshot();
@@ -184,6 +200,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Read alike in every encoding that PostgreSQL knows, and under any rule for quotes.
+fn is_plain(sql: &[u8]) -> bool {
+    sql.iter().all(|byte| byte.is_ascii() && *byte != b'\\')
 }
 
 /// Whether a kept backend is the one for this text: SQL-level names live where they were made.

@@ -41,6 +41,10 @@ impl Session {
                 Flow::Next => {}
                 other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
             }
+            match self.may_say(parse.sql).await? {
+                Flow::Next => {}
+                other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
+            }
         }
         let statement = self.intern(&parse, text);
         self.names.statements.insert(Bytes::copy_from_slice(parse.name), statement.clone());
@@ -104,6 +108,28 @@ impl Session {
         }
     }
 
+    /// As [`Session::prepare_for`], for a text that is to be said to a shard that works already.
+    async fn may_say(&mut self, sql: &[u8]) -> Result<Flow, End> {
+        match self.unveil(sql) {
+            Engaged::Ready => Ok(Flow::Next),
+            Engaged::Wait => Ok(Flow::Wait),
+            Engaged::Refused(report) => {
+                let flow = self.refuse(report, Way::Extended, sql).await?;
+                Ok(if flow == Flow::Wait { flow } else { Flow::Passed })
+            }
+        }
+    }
+
+    fn has_prepared(&mut self, key: &Key, is_unnamed: bool) -> bool {
+        let Place::Working(work) = &mut self.place else { return false };
+        let prepared = &mut work.backend().prepared;
+        if is_unnamed {
+            prepared.unnamed.as_ref() == Some(key)
+        } else {
+            prepared.find(key).is_some()
+        }
+    }
+
     /// While no shard works, these are answered here, as in the simple protocol.
     fn is_ours(&self, text: &Text) -> bool {
         if matches!(self.place, Place::Working(_)) {
@@ -157,6 +183,12 @@ impl Session {
         }
         let is_unnamed = bind.statement.is_empty();
         let key = self.key(&statement);
+        if !self.has_prepared(&key, is_unnamed) {
+            match self.may_say(&statement.sql).await? {
+                Flow::Next => {}
+                other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
+            }
+        }
         if let Place::Working(work) = &mut self.place {
             let name = ensure_prepared(work, &statement, key, is_unnamed);
             let rest_bytes = header.body_bytes - bind.portal.len() - bind.statement.len() - 2;
@@ -244,6 +276,7 @@ impl Session {
         };
         if let Some(text) = &text {
             work.foresee(text);
+            work.veil(text);
             work.remember(text, || String::from_utf8_lossy(&sql).into_owned());
         }
         ask::front(b'E', body.len(), body, &mut work.wire().outbox);

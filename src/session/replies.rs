@@ -197,6 +197,7 @@ impl Session {
     fn follow_ready(&mut self, status: Status) {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
+        work.veiled &= !work.ledger.is_empty();
         if status != Status::Idle {
             return;
         }
@@ -251,6 +252,12 @@ impl Session {
         let Place::Working(work) = &self.place else { return End::Gone };
         let shard = &work.shard.name;
         warn!(%shard, error = %fault, "a backend cannot go on");
+        if let Fault::Reading(setting) = fault {
+            return End::told(Report::fatal(
+                code::FEATURE_NOT_SUPPORTED,
+                format!("cannot change \"{setting}\""),
+            ));
+        }
         End::told(Report::fatal(
             code::CONNECTION_FAILURE,
             format!("the conversation with shard \"{shard}\" broke down"),

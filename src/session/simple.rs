@@ -37,13 +37,18 @@ impl Session {
             }
             Err(report) => return self.refuse(report, Way::Simple, sql).await,
         };
-        match self.engage(&plan, &text, sql).await? {
+        let engaged = match self.unveil(sql) {
+            Engaged::Ready => self.engage(&plan, &text, sql).await?,
+            veiled => veiled,
+        };
+        match engaged {
             Engaged::Ready => {}
             Engaged::Wait => return Ok(Flow::Wait),
             Engaged::Refused(report) => return self.refuse(report, Way::Simple, sql).await,
         }
         if let Place::Working(work) = &mut self.place {
             work.remember(&text, || String::from_utf8_lossy(sql).into_owned());
+            work.veil(&text);
             ask::front(b'Q', body.len(), body, &mut work.wire().outbox);
             work.ledger.push(Owed::Query { to: To::Client, text: Some(text), done: 0 });
         }

@@ -14,6 +14,7 @@ use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
+use crate::session::report::refuse_setting;
 use crate::sql::{Act, Keep, Leaves, Text};
 
 /// Longer frames are passed on in pieces.
@@ -52,6 +53,9 @@ pub enum Fault {
     Malformed(u8),
     #[error("the shard refused what the session had set before")]
     Settings,
+    /// Code that we cannot see has changed how texts are read.
+    #[error("the setting \"{0}\" of a shard has changed behind our back")]
+    Reading(String),
 }
 
 /// What a reply means for the session.
@@ -86,6 +90,9 @@ pub struct Work {
     pub keep: Option<Keep>,
     /// Code that we cannot see has run: the backend is reset before anyone else has it.
     pub suspect: bool,
+    /// … and has not been followed by a `ReadyForQuery`, before which the shard would report that
+    /// texts are read in another way now.
+    pub veiled: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
     /// … and the open transaction has not been told the client's since.
@@ -106,6 +113,7 @@ impl Work {
             failed: false,
             keep: None,
             suspect: false,
+            veiled: false,
             reset: false,
             amiss: false,
             partial: None,
@@ -193,6 +201,11 @@ impl Work {
         }
     }
 
+    /// Takes note of what a text that is being run may do unseen.
+    pub fn veil(&mut self, text: &Text) {
+        self.veiled |= text.statements.iter().any(|s| s.leaves != Leaves::Nothing);
+    }
+
     /// Keeps what a soft transaction would have to say again on another shard.
     pub fn remember(&mut self, text: &Text, sql: impl FnOnce() -> String) {
         if let Bond::Soft(prefix) = &mut self.bond
@@ -258,6 +271,9 @@ impl Work {
                 reply::PARAMETER_STATUS => {
                     let (name, value) =
                         parameter(&rest[HEADER_BYTES..here]).ok_or(Fault::Malformed(header.tag))?;
+                    if refuse_setting(&name, Some(&value)).is_some() {
+                        return Err(Fault::Reading(name));
+                    }
                     backend.parameters.insert(name, value);
                     None
                 }
