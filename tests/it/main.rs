@@ -4,6 +4,7 @@
 mod support;
 
 mod clusters;
+mod hostile;
 mod migrations;
 mod oracle;
 mod routing;
