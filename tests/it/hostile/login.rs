@@ -2,6 +2,7 @@
 
 use super::Victim;
 use crate::support::message::{first_packet, message, startup, text};
+use crate::support::served::Wanted;
 use crate::support::wire::Wire;
 
 const SSL: u32 = 80_877_103;
@@ -158,4 +159,19 @@ async fn proofs() {
         assert!(said.contains(&expected), "{said}");
     }
     victim.check_unhurt("wrong passwords").await;
+}
+
+/// Who says nothing, or stops in the middle, is sent away.
+#[tokio::test]
+async fn silence_before_the_login() {
+    let wanted = Wanted::default().pool_size(1).config("limits: { login_max: 300ms }");
+    let mut victim = Victim::of(wanted).await;
+    let hello = startup([("user", "proved"), ("database", "bookstore")]);
+    for said in [&b""[..], &hello[..3], &hello[..20], &hello, &first_packet(SSL, b"")] {
+        let mut wire = Wire::connect(victim.veneer.port).await;
+        wire.send(said).await;
+        // Nothing but the request for a proof, or the `N`, and then the end.
+        while wire.byte().await.is_some() {}
+    }
+    victim.check_unhurt("silence").await;
 }

@@ -1,7 +1,13 @@
 //! What one client leaves behind, another must not find.
 
+use std::time::{Duration, Instant};
+
 use super::Victim;
+use crate::support::message::{first_packet, query};
 use crate::support::served::Wanted;
+use crate::support::transcript::Transcript;
+use crate::support::wire::Wire;
+use crate::support::{direct, world};
 
 /// What A does, and whatever B must not see of it, with the answer that B must get.
 const LEFT: &[(&str, &str, &str)] = &[
@@ -142,5 +148,62 @@ async fn what_a_client_finds_again() {
         assert!(mine.query("SELECT count(*) FROM initech.authors").await.contains("DataRow 7"));
         let told = mine.play(looks).await;
         assert!(told.contains(expected), "{does}\n{did}\n{looks}\n{told}");
+    }
+}
+
+/// A cancel stops the query of the session whose key it has, and no other.
+#[tokio::test]
+async fn cancels() {
+    let mut victim = Victim::of(Wanted::default().pool_size(2)).await;
+    let sleep = query("SELECT pg_sleep(60), 1 FROM cyberdyne.authors");
+    let mut sleepers = Vec::new();
+    for _ in 0..2 {
+        let mut wire = victim.veneer.door("app").open().await;
+        wire.send(&sleep).await;
+        sleepers.push(wire);
+    }
+    until_asleep(2).await;
+    let key = |wire: &Wire| {
+        let frame = wire.greeting.iter().find(|frame| frame.tag == b'K');
+        frame.expect("every session has a key").body.to_vec()
+    };
+    let port = victim.veneer.port;
+    for index in [0, 1] {
+        let mut wrong = key(&sleepers[index]);
+        wrong[7] ^= 1;
+        for bytes in [wrong, key(&sleepers[index])] {
+            let mut cancel = Wire::connect(port).await;
+            cancel.send(&first_packet(80_877_102, &bytes)).await;
+            assert_eq!(cancel.read_on().await, "closed\n");
+        }
+        let mut told = Transcript::default();
+        while let Some(frame) = sleepers[index].next().await {
+            told.frame(&frame);
+            if frame.tag == b'Z' {
+                break;
+            }
+        }
+        let told = told.finish();
+        assert!(told.contains("C=57014"), "{told}");
+        if index == 0 {
+            until_asleep(1).await;
+        }
+        // A cancel that comes too late hits nobody.
+        let mut cancel = Wire::connect(port).await;
+        cancel.send(&first_packet(80_877_102, &key(&sleepers[index]))).await;
+        cancel.read_on().await;
+        let told = sleepers[index].query("SELECT count(*) FROM cyberdyne.authors").await;
+        assert!(told.contains("DataRow 7"), "{told}");
+    }
+    victim.check_unhurt("cancels").await;
+}
+
+/// Until so many, and no more, sleep on cyberdyne's shard.
+async fn until_asleep(count: i64) {
+    let client = direct(&world().home_of("cyberdyne").cluster.superuser_config()).await;
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) != count {
+        assert!(Instant::now() < deadline, "never were {count} asleep");
     }
 }
