@@ -13,6 +13,8 @@ pub enum Told {
     Text(Arc<str>),
     /// A statement that sets it.
     Statement(Arc<str>),
+    /// Nobody knows, so it is said again.
+    Unknown,
 }
 
 /// Settings that differ from the role's own, by lower-case name. Cheap to clone and to compare
@@ -73,7 +75,7 @@ impl Told {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Statement(_) => None,
+            Self::Statement(_) | Self::Unknown => None,
         }
     }
 
@@ -85,6 +87,7 @@ impl Told {
                 let _ = write!(sql, "SELECT pg_catalog.set_config({setting},{text},false)");
             }
             Self::Statement(statement) => sql.push_str(statement),
+            Self::Unknown => {}
         }
     }
 }
@@ -129,6 +132,10 @@ mod tests {
             "SELECT pg_catalog.set_config('a',NULL,false);\
              SELECT pg_catalog.set_config('b','2',false)",
         );
+        let mut doubtful = map(&[("a", "1")]);
+        doubtful.set("a", Some(Told::Unknown));
+        let again = Some("SELECT pg_catalog.set_config('a','1',false)".to_owned());
+        assert_eq!(map(&[("a", "1")]).difference(Some(&doubtful)), again);
         check(None, &[("a", "1")], "RESET ALL;SELECT pg_catalog.set_config('a','1',false)");
     }
 }

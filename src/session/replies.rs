@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::backend::settings::Told;
 use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
@@ -231,10 +232,12 @@ impl Session {
         // Waits for a cancel that is under way: it must not hit whoever comes next.
         self.listed.reach.set(None).await;
         work.suspect |= self.listed.reach.take_cancelled();
-        let told = (!work.reset).then(|| self.tracked.session().clone());
+        let mut told = (!work.reset).then(|| self.tracked.session().clone());
+        if let (true, Some(told)) = (work.wrote, &mut told) {
+            told.set("search_path", Some(Told::Unknown));
+        }
         work.backend().told = told;
-        work.reset = false;
-        work.amiss = false;
+        (work.reset, work.amiss, work.wrote) = (false, false, false);
         if work.keep.is_some() {
             self.kept.push(*work);
         } else if work.suspect {
@@ -259,6 +262,12 @@ impl Session {
         let Place::Working(work) = &self.place else { return End::Gone };
         let shard = &work.shard.name;
         warn!(%shard, error = %fault, "a backend cannot go on");
+        if let Fault::Reading(setting) = fault {
+            return End::told(Report::fatal(
+                code::FEATURE_NOT_SUPPORTED,
+                format!("cannot change \"{setting}\""),
+            ));
+        }
         End::told(Report::fatal(
             code::CONNECTION_FAILURE,
             format!("the conversation with shard \"{shard}\" broke down"),

@@ -14,7 +14,7 @@ use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
-use crate::sql::{Act, Keep, Leaves, Text};
+use crate::sql::{Access, Act, Keep, Leaves, Text};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -50,10 +50,11 @@ pub enum Fault {
     Unasked(#[from] Unasked),
     #[error("the shard sent a malformed message of type {0:#04x}")]
     Malformed(u8),
-    #[error("the shard would read the client's texts in another way than veneer does")]
-    Lexing,
     #[error("the shard refused what the session had set before")]
     Settings,
+    /// Code that we cannot see has changed how texts are read.
+    #[error("the setting \"{0}\" of a shard has changed behind our back")]
+    Reading(String),
 }
 
 /// What a reply means for the session.
@@ -88,6 +89,8 @@ pub struct Work {
     pub keep: Option<Keep>,
     /// Code that we cannot see has run: the backend is reset before anyone else has it.
     pub suspect: bool,
+    /// It has written, and triggers may have run. None of them may leave another tenant's path.
+    pub wrote: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
     /// … and the open transaction has not been told the client's since.
@@ -108,6 +111,7 @@ impl Work {
             failed: false,
             keep: None,
             suspect: false,
+            wrote: false,
             reset: false,
             amiss: false,
             partial: None,
@@ -188,6 +192,7 @@ impl Work {
                 Act::Set(_) | Act::ResetAll | Act::DiscardAll => true,
                 _ => !statement.set_configs.is_empty(),
             };
+            self.wrote |= matches!(statement.access, Access::Write | Access::Define);
             match statement.leaves {
                 Leaves::Nothing => {}
                 Leaves::Unknown => self.suspect = true,
@@ -253,7 +258,7 @@ impl Work {
                 reply::PARAMETER_STATUS => {
                     let (name, value) = parameter(body).ok_or(Fault::Malformed(header.tag))?;
                     if reads_otherwise(&name, &value) {
-                        return Err(Fault::Lexing);
+                        return Err(Fault::Reading(name));
                     }
                     backend.parameters.insert(name, value);
                 }

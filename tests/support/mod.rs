@@ -4,6 +4,7 @@ pub mod asked;
 pub mod message;
 pub mod script;
 pub mod transcript;
+pub mod scripted;
 pub mod served;
 pub mod wire;
 

@@ -97,7 +97,7 @@ impl Wire {
     }
 
     /// Everything up to the end of the connection, as text.
-    pub async fn to_end(&mut self) -> String {
+    pub async fn read_on(&mut self) -> String {
         let mut transcript = Transcript::default();
         while let Some(frame) = self.next().await {
             transcript.frame(&frame);

@@ -37,7 +37,7 @@ async fn statements_and_portals() {
         "Parse - - INSERT INTO books (author_id, title) VALUES ($1, $2) RETURNING id\nBind - - 3 Delta\nDescribe P -\nExecute - 0\nSync\n\nQuery SELECT count(*) FROM books",
         "Parse - - CREATE TEMP TABLE t AS SELECT 1\nBind - -\nExecute - 0\nSync\n\nQuery SELECT * FROM t",
         "Parse - - SELECT warn()\nBind - -\nExecute - 0\nSync",
-    ].map(|script| script).as_slice()).await;
+    ]).await;
 }
 
 #[tokio::test]
