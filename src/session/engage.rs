@@ -207,8 +207,9 @@ fn refused_setting(text: &Text) -> Option<Refusal> {
     for change in changes {
         let value = match &change.value {
             Value::Text(text) => Some(text.as_str()),
-            Value::Default => continue,
-            Value::Statement(_) | Value::Parameter(_) | Value::Unknown => None,
+            // A parameter has no value before Bind, and then it is a text or unknown.
+            Value::Default | Value::Parameter(_) => continue,
+            Value::Statement(_) | Value::Unknown => None,
         };
         if let Some(why) = report::refuse_setting(&change.setting, value) {
             return Some(Refusal::Setting { setting: change.setting.clone(), why });
