@@ -25,18 +25,23 @@ const RESET: &str = "RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;
 const RESET_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Session {
-    /// Moves replies to the client; tells whether any of them meant something.
+    /// Moves replies to the client; tells whether any of them meant something, or was the last.
     pub(super) async fn take_replies(&mut self) -> Result<bool, End> {
         self.take_notifications()?;
         let mut any = false;
         loop {
             let Place::Working(work) = &mut self.place else { return Ok(any) };
+            let owed = !work.ledger.is_empty();
             match work.relay(&mut self.client.outbox) {
                 Ok(Some(happened)) => {
                     any = true;
                     self.follow(happened);
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    // A request may have waited for just that.
+                    any |= owed && work.ledger.is_empty();
+                    break;
+                }
                 Err(fault) => return Err(self.fault(&fault)),
             }
         }
