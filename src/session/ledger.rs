@@ -87,7 +87,7 @@ pub enum Event {
         broken: Vec<Promise>,
         skips: bool,
     },
-    Ready,
+    Ready(To),
     Parameter,
 }
 
@@ -196,9 +196,9 @@ impl Ledger {
         match self.owed.pop_front() {
             Some(Owed::Query { to, .. } | Owed::Sync { to }) => {
                 let verdict = if to == To::Client { Verdict::Pass } else { Verdict::Drop };
-                Ok((verdict, Event::Ready))
+                Ok((verdict, Event::Ready(to)))
             }
-            Some(Owed::FunctionCall) => Ok((Verdict::Pass, Event::Ready)),
+            Some(Owed::FunctionCall) => Ok((Verdict::Pass, Event::Ready(To::Client))),
             _ => Err(Unasked(reply::READY_FOR_QUERY)),
         }
     }

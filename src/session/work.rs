@@ -262,9 +262,13 @@ impl Work {
                 Event::Failed { ours: false, broken, skips } => {
                     return Ok(Some(Happened::Failed { broken, skips }));
                 }
-                Event::Ready => {
+                Event::Ready(to) => {
                     self.status = status.ok_or(Fault::Malformed(header.tag))?;
-                    return Ok(Some(Happened::Ready(self.status)));
+                    // What we asked to prepare the backend ends no transaction of the client.
+                    if to == To::Client {
+                        return Ok(Some(Happened::Ready(self.status)));
+                    }
+                    self.unsettled &= !self.ledger.is_empty();
                 }
             }
         }
