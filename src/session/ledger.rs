@@ -250,11 +250,10 @@ impl Ledger {
                 self.begin_copy_in();
                 return Ok((verdict, Event::None));
             }
-            reply::COMMAND_COMPLETE | reply::EMPTY_QUERY => match text.take() {
-                Some(text) => Event::Done(text, 0),
-                None => Event::None,
-            },
-            reply::PORTAL_SUSPENDED => Event::None,
+            // A suspended portal has run, too: what it does to the session it does in its first row.
+            reply::COMMAND_COMPLETE | reply::EMPTY_QUERY | reply::PORTAL_SUSPENDED => {
+                text.take().map_or(Event::None, |text| Event::Done(text, 0))
+            }
             _ => return Err(Unasked(tag)),
         };
         self.owed.pop_front();
