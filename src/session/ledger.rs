@@ -112,11 +112,11 @@ impl Ledger {
             // In COPY mode a backend passes over Sync (`CopyGetData`).
             Owed::Sync { .. } if self.copying_in => {}
             Owed::CopyEnd => {
-                self.copying_in = false;
                 // Only a COPY that has not begun yet needs to know where its data end.
-                if !self.owed.is_empty() {
+                if !self.copying_in && !self.owed.is_empty() {
                     self.owed.push_back(Owed::CopyEnd);
                 }
+                self.copying_in = false;
             }
             owed => self.owed.push_back(owed),
         }
@@ -216,7 +216,9 @@ impl Ledger {
                     }
                     _ => Event::None,
                 };
-                self.copying_in |= tag == reply::COPY_IN;
+                if tag == reply::COPY_IN {
+                    self.begin_copy_in();
+                }
                 return Ok((if to == To::Client { Verdict::Pass } else { Verdict::Drop }, event));
             }
             (Owed::Execute { .. }, _) => return self.execute(tag),
@@ -265,6 +267,9 @@ impl Ledger {
     fn begin_copy_in(&mut self) {
         let end = self.owed.iter().position(|owed| matches!(owed, Owed::CopyEnd));
         self.copying_in = end.is_none();
+        if let Some(end) = end {
+            self.owed.remove(end);
+        }
         let end = end.unwrap_or(self.owed.len());
         let mut index = 0;
         self.owed.retain(|owed| {
