@@ -13,6 +13,9 @@ impl Session {
         if !statement.set_configs.is_empty() {
             return None;
         }
+        if let Act::Deallocate(name) = &statement.act {
+            return self.deallocate(name.as_deref());
+        }
         match &self.place {
             Place::Idle => self.answer_idle(statement, sql),
             Place::Held(_) => self.answer_held(statement, sql),
@@ -44,10 +47,6 @@ impl Session {
                 self.names.statements.clear();
                 self.settle_path();
                 Some("DISCARD ALL")
-            }
-            Act::Deallocate(name) if self.knows(name.as_deref()) => {
-                replies::forget(&mut self.names, name.as_deref());
-                Some(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
             }
             _ => None,
         }
@@ -97,12 +96,39 @@ impl Session {
         Some(tag)
     }
 
+    /// Whether a text only forgets a name that the shards do not know.
+    pub(super) fn is_ours_to_forget(&self, text: &Text) -> bool {
+        match text.statements.as_slice() {
+            [Statement { act: Act::Deallocate(name), .. }] => self.knows(name.as_deref()),
+            _ => false,
+        }
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Option<&'static str> {
+        let may_answer = match &self.place {
+            Place::Idle | Place::Held(_) => true,
+            // In a failed transaction the shard says no.
+            Place::Working(work) => {
+                work.is_between_requests() && work.status == Status::InTransaction
+            }
+        };
+        if !may_answer || !self.knows(name) {
+            return None;
+        }
+        replies::forget(&mut self.names, name);
+        Some(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
+    }
+
     fn knows(&self, name: Option<&str>) -> bool {
         match name {
             Some(name) => self.names.statements.contains_key(name.as_bytes()),
-            // SQL-level statements live on kept backends.
-            None => self.kept.is_empty(),
+            // SQL-level statements live on backends that are kept.
+            None => self.kept.is_empty() && !self.is_pinned(),
         }
+    }
+
+    fn is_pinned(&self) -> bool {
+        matches!(&self.place, Place::Working(work) if work.keep.is_some())
     }
 
     fn is_strict_by_default(&self) -> bool {

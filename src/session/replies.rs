@@ -6,6 +6,7 @@ use bytes::Buf;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::backend::prepared;
 use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
@@ -128,7 +129,12 @@ impl Session {
                 tracked.reset_all();
                 self.names.statements.clear();
             }
-            Act::Deallocate(name) => forget(&mut self.names, name.as_deref()),
+            Act::Deallocate(name) => {
+                if name.as_deref().is_none_or(prepared::is_ours) {
+                    work.backend().prepared.clear();
+                }
+                forget(&mut self.names, name.as_deref());
+            }
             Act::None
             | Act::TwoPhase
             | Act::SetTransaction { .. }

@@ -24,6 +24,9 @@ impl Session {
             Ok(text) => text,
             Err(error) => return self.unreadable(&error, Way::Simple, sql).await,
         };
+        if self.is_ours_to_forget(&text) && self.must_wait() {
+            return Ok(Flow::Wait);
+        }
         if let Some(tag) = self.answer(&text, sql) {
             answer::command_complete(tag, &mut self.client.outbox);
             answer::ready(self.status(), &mut self.client.outbox);

@@ -135,6 +135,33 @@ def prepared_after_a_while_with_evictions():
 
 
 @check
+def deallocating_in_a_transaction():
+    query = "SELECT %s::int4, id FROM authors WHERE first_name = 'Ernest'"
+    with connect("initech", autocommit=False, prepare_threshold=0) as conn:
+        for number in range(3):
+            equal(conn.execute(query, [number]).fetchone(), (number, ernest("initech")))
+            (name,) = conn._prepared._names.values()
+            conn.execute(b"DEALLOCATE " + name, prepare=False)
+            conn._prepared._names.clear()
+            equal(conn.execute("SELECT 1").fetchone(), (1,))
+            conn._prepared._names.clear()
+            conn.execute("DEALLOCATE ALL", prepare=False)
+            with fails("26000"):
+                conn.execute("DEALLOCATE nothing", prepare=False)
+            conn.rollback()
+    # Others' statements are none of one's business.
+    with connect("initech", prepare_threshold=0) as conn, connect("initech") as other:
+        equal(conn.execute(query, [1]).fetchone(), (1, ernest("initech")))
+        for number in range(50):
+            try:
+                other.execute(f"DEALLOCATE _veneer_{number}", prepare=False)
+            except psycopg.errors.InvalidSqlStatementName:
+                pass
+        other.execute("DEALLOCATE ALL", prepare=False)
+        equal(conn.execute(query, [2]).fetchone(), (2, ernest("initech")))
+
+
+@check
 def prepared_by_name_through_sql():
     with connect("initech") as conn:
         conn.execute("PREPARE by_sql (text) AS SELECT id FROM authors WHERE first_name = $1")
