@@ -31,11 +31,11 @@ fn psql() {
 }
 
 #[test]
-fn psycopg() {
-    run("psycopg3.py", shared());
+fn psycopg_over_three_backends() {
+    run("psycopg3.py", &Veneer::start("psycopg", 3));
 }
 
 #[test]
-fn asyncpg() {
-    run("asyncpg_driver.py", shared());
+fn asyncpg_over_three_backends() {
+    run("asyncpg_driver.py", &Veneer::start("asyncpg", 3));
 }
