@@ -70,7 +70,8 @@ impl Session {
                 self.tracked.savepoint(name);
                 "SAVEPOINT"
             }
-            Act::SetTransaction { .. } => "SET",
+            // A snapshot may be refused, and only its shard knows.
+            Act::SetTransaction { .. } if !names_snapshot(sql) => "SET",
             Act::Set(change) if change.setting == "search_path" => self.answer_set(statement)?,
             _ => return None,
         };
@@ -139,6 +140,12 @@ impl Session {
 
 fn text_of(sql: &[u8]) -> Option<String> {
     String::from_utf8(sql.to_vec()).ok()
+}
+
+/// `SET TRANSACTION SNAPSHOT …`
+fn names_snapshot(sql: &[u8]) -> bool {
+    sql.split(|byte| !byte.is_ascii_alphanumeric())
+        .any(|word| word.eq_ignore_ascii_case(b"snapshot"))
 }
 
 /// PostgreSQL repeats the words of the client.

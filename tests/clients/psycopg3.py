@@ -325,6 +325,18 @@ def nested_transactions():
 
 
 @check
+def a_snapshot_that_its_shard_refuses():
+    with connect("initech") as conn:
+        conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        with fails("22023"):
+            conn.execute("SET TRANSACTION SNAPSHOT 'nonsense'")
+        with fails("25P02"):
+            conn.execute("SELECT count(*) FROM authors")
+        conn.execute("ROLLBACK")
+        equal(conn.execute("SELECT count(*) FROM authors").fetchone(), (7,))
+
+
+@check
 def implicit_transactions():
     with connect("cyberdyne", autocommit=False) as conn:
         # psycopg sends BEGIN before the first statement, whatever it is.
