@@ -103,7 +103,7 @@ async fn mid_copy_in() {
         let sink = client.copy_in::<_, Bytes>("COPY mortal_copy FROM STDIN").await.unwrap();
         let mut sink = Box::pin(sink);
         for _ in 0..50 {
-            sink.send(Bytes::from_static(&[b'7', b'\n'].as_slice())).await.unwrap();
+            sink.send(Bytes::from_static(b"7\n")).await.unwrap();
         }
         until_active(&shard, "COPY mortal_copy FROM STDIN", 1).await;
         life.abort();
