@@ -31,9 +31,16 @@ pub struct Prepared {
     clock: u64,
 }
 
+const PREFIX: &str = "_veneer_";
+
 /// The name under which a backend knows a statement.
 pub fn name(number: u64) -> String {
-    format!("_veneer_{number}")
+    format!("{PREFIX}{number}")
+}
+
+/// Whether a backend may know one of our statements by this name.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX)
 }
 
 impl Prepared {

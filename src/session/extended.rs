@@ -251,6 +251,11 @@ impl Session {
         if let Some(text) = &text {
             work.foresee(text);
             work.remember(text, || String::from_utf8_lossy(&sql).into_owned());
+            if text.statements.iter().any(|statement| !statement.set_configs.is_empty()) {
+                // Fetching the rest of its rows sets nothing again.
+                let rest = Portal::Bound(Arc::default(), Bytes::new());
+                self.names.portals.insert(Bytes::copy_from_slice(name), rest);
+            }
         }
         ask::front(b'E', body.len(), body, &mut work.wire().outbox);
         work.ledger.push(Owed::Execute { to: To::Client, text });

@@ -14,6 +14,9 @@ impl Session {
         if !statement.set_configs.is_empty() {
             return None;
         }
+        if let Act::Deallocate(name) = &statement.act {
+            return self.deallocate(name.as_deref());
+        }
         match &self.place {
             Place::Idle => self.answer_idle(statement, sql),
             Place::Held(_) => self.answer_held(statement, sql),
@@ -60,10 +63,6 @@ impl Session {
                 self.settle_path();
                 Some("DISCARD ALL")
             }
-            Act::Deallocate(name) if self.knows(name.as_deref()) => {
-                replies::forget(&mut self.names, name.as_deref());
-                Some(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
-            }
             _ => None,
         }
     }
@@ -86,7 +85,8 @@ impl Session {
                 self.tracked.savepoint(name);
                 "SAVEPOINT"
             }
-            Act::SetTransaction { .. } => "SET",
+            // A snapshot may be refused, and only its shard knows.
+            Act::SetTransaction { .. } if !names_snapshot(sql) => "SET",
             Act::Set(change) if change.setting == "search_path" => {
                 self.answer_set(statement, sql)?
             }
@@ -114,6 +114,15 @@ impl Session {
         Some(tag)
     }
 
+    /// Forgets a name that only this session knows. A backend at work is asked by its own name.
+    fn deallocate(&mut self, name: Option<&str>) -> Option<&'static str> {
+        if matches!(self.place, Place::Working(_)) || !self.knows(name) {
+            return None;
+        }
+        replies::forget(&mut self.names, name);
+        Some(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
+    }
+
     /// What goes back to its start value without a shard is reported as a shard would.
     fn report_start(&mut self, only: Option<&str>) {
         let start = self.tracked.start();
@@ -134,9 +143,13 @@ impl Session {
     fn knows(&self, name: Option<&str>) -> bool {
         match name {
             Some(name) => self.names.statements.contains_key(name.as_bytes()),
-            // SQL-level statements live on kept backends.
-            None => self.kept.is_empty(),
+            // SQL-level statements live on backends that are kept.
+            None => self.kept.is_empty() && !self.is_pinned(),
         }
+    }
+
+    fn is_pinned(&self) -> bool {
+        matches!(&self.place, Place::Working(work) if work.keep.is_some())
     }
 
     fn is_strict_by_default(&self) -> bool {
@@ -147,6 +160,12 @@ impl Session {
 
 fn text_of(sql: &[u8]) -> Option<String> {
     String::from_utf8(sql.to_vec()).ok()
+}
+
+/// `SET TRANSACTION SNAPSHOT …`
+fn names_snapshot(sql: &[u8]) -> bool {
+    sql.split(|byte| !byte.is_ascii_alphanumeric())
+        .any(|word| word.eq_ignore_ascii_case(b"snapshot"))
 }
 
 /// PostgreSQL repeats the words of the client.

@@ -113,11 +113,11 @@ impl Ledger {
             // In COPY mode a backend passes over Sync (`CopyGetData`).
             Owed::Sync { .. } if self.copying_in => {}
             Owed::CopyEnd => {
-                self.copying_in = false;
                 // Only a COPY that has not begun yet needs to know where its data end.
-                if !self.owed.is_empty() {
+                if !self.copying_in && !self.owed.is_empty() {
                     self.owed.push_back(Owed::CopyEnd);
                 }
+                self.copying_in = false;
             }
             owed => self.owed.push_back(owed),
         }
@@ -217,7 +217,9 @@ impl Ledger {
                     }
                     _ => Event::None,
                 };
-                self.copying_in |= tag == reply::COPY_IN;
+                if tag == reply::COPY_IN {
+                    self.begin_copy_in();
+                }
                 return Ok((if to == To::Client { Verdict::Pass } else { Verdict::Drop }, event));
             }
             (Owed::Execute { .. }, _) => return self.execute(tag),
@@ -251,11 +253,10 @@ impl Ledger {
                 self.begin_copy_in();
                 return Ok((verdict, Event::None));
             }
-            reply::COMMAND_COMPLETE | reply::EMPTY_QUERY => match text.take() {
-                Some(text) => Event::Done(text, 0),
-                None => Event::None,
-            },
-            reply::PORTAL_SUSPENDED => Event::None,
+            // A suspended portal has run, too: what it does to the session it does in its first row.
+            reply::COMMAND_COMPLETE | reply::EMPTY_QUERY | reply::PORTAL_SUSPENDED => {
+                text.take().map_or(Event::None, |text| Event::Done(text, 0))
+            }
             _ => return Err(Unasked(tag)),
         };
         self.owed.pop_front();
@@ -267,6 +268,9 @@ impl Ledger {
     fn begin_copy_in(&mut self) {
         let end = self.owed.iter().position(|owed| matches!(owed, Owed::CopyEnd));
         self.copying_in = end.is_none();
+        if let Some(end) = end {
+            self.owed.remove(end);
+        }
         let end = end.unwrap_or(self.owed.len());
         let mut index = 0;
         self.owed.retain(|owed| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::backend::prepared;
 use crate::backend::settings::Told;
 use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
@@ -28,7 +29,7 @@ const RESET_WAIT_MAX: Duration = Duration::from_secs(5);
 const RESET_FRAME_BYTES_MAX: usize = 64 * 1024;
 
 impl Session {
-    /// Moves replies to the client; tells whether any of them meant something.
+    /// Moves replies to the client; tells whether any of them meant something, or was the last.
     pub(super) async fn take_replies(&mut self) -> Result<bool, End> {
         self.take_notifications()?;
         let mut any = false;
@@ -164,7 +165,7 @@ impl Session {
                 self.names.statements.clear();
             }
             Act::Deallocate(name) => {
-                if name.is_none() {
+                if name.as_deref().is_none_or(prepared::is_ours) {
                     work.backend().prepared.clear();
                 }
                 forget(&mut self.names, name.as_deref());

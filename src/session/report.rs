@@ -118,7 +118,7 @@ pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str
         value.is_some_and(|value| allowed.contains(&value.to_ascii_lowercase().as_str()))
     };
     match setting {
-        "client_encoding" if !is(&["utf8", "utf-8", "unicode", "'utf8'"]) => {
+        "client_encoding" if !value.is_some_and(is_utf8) => {
             Some("Only UTF8 is supported: in other encodings a text could be read in two ways.")
         }
         "standard_conforming_strings"
@@ -133,4 +133,11 @@ pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str
         }
         _ => None,
     }
+}
+
+/// PostgreSQL sees only the letters and digits of an encoding's name; asyncpg sends `'utf-8'`.
+fn is_utf8(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    ["utf8", "unicode"].contains(&name.as_str())
 }

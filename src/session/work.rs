@@ -81,7 +81,7 @@ pub struct Work {
     pub bond: Bond,
     /// Something of the extended protocol was sent and no Sync yet: an implicit transaction.
     pub segment_open: bool,
-    /// Settings may change when what is on its way is done, and with them the route.
+    /// Settings or prepared statements may change when what is on its way is done.
     pub unsettled: bool,
     /// An error has come since the transaction began.
     pub failed: bool,
@@ -189,7 +189,7 @@ impl Work {
     pub fn foresee(&mut self, text: &Text) {
         for statement in &text.statements {
             self.unsettled |= match statement.act {
-                Act::Set(_) | Act::ResetAll | Act::DiscardAll => true,
+                Act::Set(_) | Act::ResetAll | Act::DiscardAll | Act::Deallocate(_) => true,
                 _ => !statement.set_configs.is_empty(),
             };
             self.wrote |= matches!(statement.access, Access::Write | Access::Define);
