@@ -31,7 +31,8 @@ pub struct Prepared {
     clock: u64,
 }
 
-const PREFIX: &str = "_veneer_";
+/// What our names begin with, and no client's.
+pub const PREFIX: &str = "_veneer_";
 
 /// The name under which a backend knows a statement.
 pub fn name(number: u64) -> String {
@@ -58,6 +59,11 @@ impl Prepared {
         let evicted = if self.entries.len() < STATEMENTS_MAX { None } else { self.evict() };
         self.entries.insert(key, Entry { name: self.names_given, used: self.clock });
         (self.names_given, evicted)
+    }
+
+    /// The named ones.
+    pub fn count(&self) -> usize {
+        self.entries.len()
     }
 
     pub fn remove(&mut self, key: &Key) {

@@ -49,7 +49,13 @@ impl SettingMap {
     /// Statements that turn a session with `told` into one with these settings; `None` when there
     /// is nothing to do. Without knowledge of the session all of it is reset first.
     pub fn difference(&self, told: Option<&Self>) -> Option<String> {
-        let Some(told) = told else {
+        // A statement may have set more than what it is filed under.
+        let vague = |told: &&Self| {
+            told.iter().any(|(setting, value)| {
+                matches!(value, Told::Statement(_)) && self.get(setting) != Some(value)
+            })
+        };
+        let Some(told) = told.filter(|told| !vague(told)) else {
             let mut sql = String::from("RESET ALL");
             self.iter().for_each(|(setting, value)| value.write(setting, &mut sql));
             return Some(sql);
@@ -82,14 +88,16 @@ impl Told {
     fn write(&self, setting: &str, sql: &mut String) {
         separate(sql);
         match self {
-            Self::Text(text) => {
-                let (setting, text) = (escape_literal(setting), escape_literal(text));
-                let _ = write!(sql, "SELECT pg_catalog.set_config({setting},{text},false)");
-            }
+            Self::Text(text) => write_set(setting, text, false, sql),
             Self::Statement(statement) => sql.push_str(statement),
             Self::Unknown => {}
         }
     }
+}
+
+pub fn write_set(setting: &str, text: &str, local: bool, sql: &mut String) {
+    let (setting, text) = (escape_literal(setting), escape_literal(text));
+    let _ = write!(sql, "SELECT pg_catalog.set_config({setting},{text},{local})");
 }
 
 fn write_reset(setting: &str, sql: &mut String) {
@@ -136,6 +144,8 @@ mod tests {
         doubtful.set("a", Some(Told::Unknown));
         let again = Some("SELECT pg_catalog.set_config('a','1',false)".to_owned());
         assert_eq!(map(&[("a", "1")]).difference(Some(&doubtful)), again);
+        let vague = SettingMap::new([("a".to_owned(), Told::Statement("SET …".into()))].into());
+        assert_eq!(map(&[]).difference(Some(&vague)), Some("RESET ALL".to_owned()));
         check(None, &[("a", "1")], "RESET ALL;SELECT pg_catalog.set_config('a','1',false)");
     }
 }

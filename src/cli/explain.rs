@@ -51,6 +51,7 @@ impl ExplainArgs {
             path: &path,
             start_scope: self.tenant.as_deref(),
             start_path: &path,
+            earlier: &[],
         };
         let routed = Reader::new(&config.sql)
             .read_now(self.sql.as_bytes())

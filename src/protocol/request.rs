@@ -24,6 +24,25 @@ pub enum RequestTag {
 }
 
 impl RequestTag {
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Bind => b'B',
+            Self::Close => b'C',
+            Self::Describe => b'D',
+            Self::Execute => b'E',
+            Self::FunctionCall => b'F',
+            Self::Flush => b'H',
+            Self::Parse => b'P',
+            Self::Query => b'Q',
+            Self::Sync => b'S',
+            Self::Terminate => b'X',
+            Self::CopyDone => b'c',
+            Self::CopyData => b'd',
+            Self::CopyFail => b'f',
+            Self::Password => b'p',
+        }
+    }
+
     /// Messages to which PostgreSQL gives no more than `PQ_SMALL_MESSAGE_LIMIT`.
     pub fn is_small(self) -> bool {
         match self {

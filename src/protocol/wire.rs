@@ -1,12 +1,13 @@
 //! A socket with a buffer on either side.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
@@ -99,6 +100,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if buffer.is_empty() && 0 < buffer.capacity() {
                 *buffer = BytesMut::new();
             }
+        }
+    }
+}
+
+impl Wire<TcpStream> {
+    /// Waits until the other side has closed, without taking anything that it has sent.
+    pub async fn hung_up(&self) {
+        match self.socket.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => pending().await,
+            Ok(_) | Err(_) => {}
         }
     }
 }

@@ -103,6 +103,15 @@ pub struct Asker<'a> {
     /// What RESET makes of them.
     pub start_scope: Option<&'a str>,
     pub start_path: &'a Path,
+    /// What they may become when the open transaction, or a part of it, ends.
+    pub earlier: &'a [Sight<'a>],
+}
+
+/// What unqualified names mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight<'a> {
+    pub path: Cow<'a, Path>,
+    pub scope: Option<Cow<'a, str>>,
 }
 
 /// What to do with a text, and why.
@@ -163,7 +172,7 @@ impl Reason {
 /// Decides where a text goes, all of it.
 pub fn route(text: &Text, asker: &Asker<'_>, directory: &Snapshot) -> Result<Plan, Refusal> {
     let mut draft = Draft { asker, directory, goals: Vec::new(), forbidden: Vec::new() };
-    let mut here = Here { path: Cow::Borrowed(asker.path), scope: asker.scope.map(Cow::Borrowed) };
+    let mut here = Here::new(asker);
     for statement in &text.statements {
         draft.add(statement, &here)?;
         here.follow(statement, asker);
@@ -185,18 +194,33 @@ pub fn base<'a>(asker: &Asker<'_>, directory: &'a Snapshot) -> (&'a Arc<Shard>, 
 
 /// The session as it will be when a statement of the text runs.
 struct Here<'a> {
-    path: Cow<'a, Path>,
-    scope: Option<Cow<'a, str>>,
+    /// Several when a transaction has ended: which of them holds depends on how it went.
+    sights: Vec<Sight<'a>>,
+    /// What the end of a transaction may bring back.
+    earlier: Vec<Sight<'a>>,
 }
 
 impl<'a> Here<'a> {
+    fn new(asker: &Asker<'a>) -> Self {
+        let scope = asker.scope.map(Cow::Borrowed);
+        let sight = Sight { path: Cow::Borrowed(asker.path), scope };
+        Self { sights: vec![sight], earlier: asker.earlier.to_vec() }
+    }
+
     /// A statement may move the path for those that come after it in the same text.
     fn follow(&mut self, statement: &Statement, asker: &Asker<'a>) {
         match &statement.act {
             Act::Set(change) => self.apply(change, asker),
             Act::ResetAll | Act::DiscardAll => {
-                self.path = Cow::Borrowed(asker.start_path);
-                self.scope = asker.start_scope.map(Cow::Borrowed);
+                self.change(|sight| {
+                    sight.path = Cow::Borrowed(asker.start_path);
+                    sight.scope = asker.start_scope.map(Cow::Borrowed);
+                });
+            }
+            act if act.ends_transaction() => {
+                let earlier = self.earlier.iter().cloned();
+                let new: Vec<_> = earlier.filter(|sight| !self.sights.contains(sight)).collect();
+                self.sights.extend(new);
             }
             _ => {}
         }
@@ -206,14 +230,33 @@ impl<'a> Here<'a> {
     fn apply(&mut self, change: &Change, asker: &Asker<'a>) {
         match (change.setting.as_str(), &change.value) {
             ("search_path", Value::Text(text)) => {
-                self.path = Cow::Owned(Path::read(text, asker.role));
+                let path = Path::read(text, asker.role);
+                self.change(|sight| sight.path = Cow::Owned(path.clone()));
             }
-            ("search_path", Value::Default) => self.path = Cow::Borrowed(asker.start_path),
-            (TENANT_SETTING, Value::Text(text)) => self.scope = Some(Cow::Owned(text.clone())),
+            ("search_path", Value::Default) => {
+                self.change(|sight| sight.path = Cow::Borrowed(asker.start_path));
+            }
+            (TENANT_SETTING, Value::Text(text)) => {
+                let scope = Some(text).filter(|text| !text.is_empty());
+                self.change(|sight| sight.scope = scope.cloned().map(Cow::Owned));
+            }
             (TENANT_SETTING, Value::Default) => {
-                self.scope = asker.start_scope.map(Cow::Borrowed);
+                self.change(|sight| sight.scope = asker.start_scope.map(Cow::Borrowed));
             }
             _ => {}
+        }
+    }
+
+    fn change(&mut self, change: impl Fn(&mut Sight<'a>)) {
+        for sight in std::mem::take(&mut self.sights) {
+            let mut changed = sight.clone();
+            change(&mut changed);
+            if !self.earlier.contains(&sight) {
+                self.earlier.push(sight);
+            }
+            if !self.sights.contains(&changed) {
+                self.sights.push(changed);
+            }
         }
     }
 }
@@ -239,12 +282,14 @@ impl<'a> Draft<'a> {
         for name in &statement.names {
             self.add_name(&name.schema, name.kind, statement.access)?;
         }
-        if statement.unqualified {
-            self.add_unqualified(here, statement.access)?;
-        }
-        if statement.access != Access::Nothing && !statement.catalogue {
-            let tenants = here.path.tenants(self.directory);
-            self.forbidden.extend(tenants.filter(|t| !(self.asker.may_use)(t.tenant.as_str())));
+        for sight in &here.sights {
+            if statement.unqualified {
+                self.add_unqualified(sight, statement.access)?;
+            }
+            if statement.access != Access::Nothing && !statement.catalogue {
+                let tenants = sight.path.tenants(self.directory);
+                self.forbidden.extend(tenants.filter(|t| !(self.asker.may_use)(t.tenant.as_str())));
+            }
         }
         Ok(())
     }
@@ -269,20 +314,24 @@ impl<'a> Draft<'a> {
         Err(self.unknown(schema))
     }
 
-    fn add_unqualified(&mut self, here: &Here<'_>, access: Access) -> Result<(), Refusal> {
-        if let Some(scope) = &here.scope {
+    fn add_unqualified(&mut self, sight: &Sight<'_>, access: Access) -> Result<(), Refusal> {
+        if let Some(scope) = &sight.scope {
             let Some(residence) = self.directory.residence(scope) else {
                 return Err(self.unknown(scope));
             };
             let reason = Reason::Scope(residence.tenant.clone());
-            return self.add_tenant(residence, reason, access);
+            self.add_tenant(residence, reason, access)?;
         }
-        if let Some(residence) = here.path.tenant(self.directory) {
+        // The scope chooses the shard, but there it is the path that finds the name.
+        if let Some(residence) = sight.path.tenant(self.directory) {
             let reason = Reason::Path(residence.tenant.clone());
             return self.add_tenant(residence, reason, access);
         }
+        if sight.scope.is_some() {
+            return Ok(());
+        }
         // PostgreSQL would pass over the unknown schema and answer from `public`.
-        if let Some(schema) = here.path.unknown(&self.asker.settings.shared_schemas) {
+        if let Some(schema) = sight.path.unknown(&self.asker.settings.shared_schemas) {
             return Err(self.unknown(schema));
         }
         match self.asker.settings.no_tenant {

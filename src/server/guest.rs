@@ -37,7 +37,7 @@ impl House {
         };
         if let Some((session, _seat)) = welcomed {
             let end = session.run(self.closing.clone()).await;
-            debug!(reason = %end, "a session ended");
+            debug!(reason = ?end.to_string(), "a session ended");
         }
     }
 
@@ -88,7 +88,7 @@ impl House {
         match newcomer.log_in(&self.users).await {
             Ok(client) => Some(client),
             Err(mut turned) => {
-                info!(?user, error = %turned.error, "a login failed");
+                info!(?user, error = ?turned.error.to_string(), "a login failed");
                 let code = match turned.error {
                     LoginError::Broke(_) => return None,
                     LoginError::OutOfTurn | LoginError::Malformed => code::PROTOCOL_VIOLATION,
@@ -196,7 +196,7 @@ async fn tell(wire: &mut Wire<TcpStream>, report: Report) {
 }
 
 async fn turn_away_unread(error: GreetError) {
-    debug!(%error, "a socket that did not become a session");
+    debug!(error = ?error.to_string(), "a socket that did not become a session");
     let GreetError::Startup { mut socket, source } = error else { return };
     let code = match source {
         StartupError::Length => return,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use crate::backend::prepared;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
-use crate::sql::{Act, Keep, Text, Value};
+use crate::sql::{Act, Keep, Statement, Text, Value};
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -26,8 +27,13 @@ impl Session {
         if let Some(refusal) = refused_setting(text) {
             return Err(report::refusal(&refusal));
         }
+        if let Some(report) = foreign_statement(text) {
+            return Err(report);
+        }
         let snapshot = self.parts.directory.snapshot();
-        self.asking(|asker| router::route(text, asker, &snapshot))
+        let goes_on = text.goes_on_after_its_transaction();
+        let earlier = if goes_on { self.earlier_sights() } else { Vec::new() };
+        self.asking(&earlier, |asker| router::route(text, asker, &snapshot))
             .map_err(|refusal| report::refusal(&refusal))
     }
 
@@ -61,7 +67,7 @@ impl Session {
     /// For what belongs nowhere: the session's tenant's shard, else home.
     pub(super) async fn engage_base(&mut self) -> Result<Engaged, End> {
         let snapshot = self.parts.directory.snapshot();
-        let (shard, reason) = self.asking(|asker| {
+        let (shard, reason) = self.asking(&[], |asker| {
             let (shard, reason) = router::base(asker, &snapshot);
             (shard.clone(), reason)
         });
@@ -85,11 +91,12 @@ impl Session {
             }
             return Ok(Engaged::Wait);
         }
-        if work.status == Status::Failed || here {
+        let is_lost = work.status == Status::Failed && !text.goes_on_after_its_transaction();
+        if is_lost || here {
             self.harden(plan);
             return Ok(Engaged::Ready);
         }
-        let in_transaction = work.status == Status::InTransaction || work.segment_open;
+        let in_transaction = work.status != Status::Idle || work.segment_open;
         if !in_transaction {
             self.release().await;
             return self.take_up(plan, text).await;
@@ -104,7 +111,9 @@ impl Session {
         }
         let bound = work.shard.name.clone();
         match &work.bond {
-            Bond::Soft(prefix) if !work.segment_open && !prefix.strict => {
+            Bond::Soft(prefix)
+                if !work.segment_open && !prefix.strict && work.status != Status::Failed =>
+            {
                 self.move_transaction().await;
                 self.take_up(plan, text).await
             }
@@ -139,7 +148,7 @@ impl Session {
 
     /// Takes a backend and brings it to where the session is: settings, then what was held.
     async fn take_up(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
-        let mut work = match self.fetch(plan, text).await {
+        let mut work = match self.fetch(plan, text).await? {
             Ok(work) => work,
             Err(report) => return Ok(Engaged::Refused(report)),
         };
@@ -167,21 +176,27 @@ impl Session {
     }
 
     /// A backend that this session has kept, or one from the pool.
-    async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Box<Work>, Report> {
+    async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Result<Box<Work>, Report>, End> {
         if let Some(index) = self.kept.iter().position(|work| suits(work, plan, text)) {
-            return Ok(Box::new(self.kept.swap_remove(index)));
+            return Ok(Ok(Box::new(self.kept.swap_remove(index))));
         }
         let shard = Arc::clone(&plan.shard);
         let login = self.user.login(&shard.name);
         let pool = self.parts.pools.pool(&shard, login);
-        match pool.lease().await {
+        let lease = tokio::select! {
+            biased;
+            lease = pool.lease() => lease,
+            // Nobody stands in line for a client that has left.
+            () = self.client.hung_up() => return Err(End::Gone),
+        };
+        Ok(match lease {
             Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
             Err(error) => {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(shard = %shard.name, %error, source, "no backend");
                 Err(report::no_backend(&error))
             }
-        }
+        })
     }
 }
 
@@ -195,6 +210,19 @@ fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
         return work.keep == Some(Keep::Prepared) || work.shard.name == plan.shard.name;
     }
     work.shard.name == plan.shard.name
+}
+
+/// Statements that other sessions have prepared on the same backend are nobody's by name.
+fn foreign_statement(text: &Text) -> Option<Report> {
+    let named = |statement: &Statement| match &statement.act {
+        Act::Prepare(name) | Act::Execute(name) | Act::Deallocate(Some(name)) => {
+            name.starts_with(prepared::PREFIX).then(|| name.clone())
+        }
+        _ => None,
+    };
+    let name = text.statements.iter().find_map(named)?;
+    let message = format!("prepared statement \"{name}\" does not exist");
+    Some(Report::error(report::code::INVALID_STATEMENT, message))
 }
 
 /// Settings under which veneer and the shard would not read the same text alike, or under which

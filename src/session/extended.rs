@@ -21,13 +21,16 @@ use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
 use crate::sql::{Act, Text, Value};
 
+/// Portals of one client that are open at once.
+const PORTALS_MAX: usize = 10_000;
+
 impl Session {
     pub(super) async fn parse(&mut self, body: &[u8]) -> Result<Flow, End> {
         let parse = match Parse::read(body) {
             Ok(parse) => parse,
             Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
         };
-        if let Some(report) = self.refuse_name(parse.name) {
+        if let Some(report) = self.refuse_name(&parse) {
             return self.refuse(report, Way::Extended, parse.sql).await;
         }
         let text = match self.read(parse.sql).await {
@@ -70,7 +73,8 @@ impl Session {
     }
 
     /// A name that is taken, or one too many.
-    fn refuse_name(&self, name: &[u8]) -> Option<Report> {
+    fn refuse_name(&self, parse: &Parse<'_>) -> Option<Report> {
+        let name = parse.name;
         let statements = &self.names.statements;
         if name.is_empty() {
             return None;
@@ -79,6 +83,12 @@ impl Session {
             let name = String::from_utf8_lossy(name);
             let message = format!("prepared statement \"{name}\" already exists");
             return Some(Report::error(code::DUPLICATE_STATEMENT, message));
+        }
+        let kept: usize = statements.iter().map(|(name, kept)| name.len() + kept.sql.len()).sum();
+        let bytes_max = self.parts.settings.statement_bytes_max.as_u64();
+        if bytes_max < (kept + name.len() + parse.sql.len()) as u64 && !statements.is_empty() {
+            let message = format!("prepared statements of more than {bytes_max} bytes");
+            return Some(Report::error(code::LIMIT_EXCEEDED, message).hint("Close some."));
         }
         let statements_max = self.parts.settings.statements_max.get();
         (statements_max <= statements.len()).then(|| {
@@ -142,6 +152,12 @@ impl Session {
             return self.refuse(report, Way::Extended, b"").await;
         };
         let portal = Bytes::copy_from_slice(bind.portal);
+        let portals = &self.names.portals;
+        if PORTALS_MAX <= portals.len() && !portals.contains_key(&portal) {
+            let message = format!("more than {PORTALS_MAX} portals");
+            let report = Report::error(code::LIMIT_EXCEEDED, message);
+            return self.refuse(report, Way::Extended, b"").await;
+        }
         if self.is_ours(&statement.text) {
             if bind.parameter_count() != Some(0) {
                 let report = Report::error(
@@ -249,7 +265,7 @@ impl Session {
             return self.refuse(no_portal(name), Way::Extended, b"").await;
         };
         if let Some(text) = &text {
-            work.foresee(text);
+            work.foresee(text, self.tracked.is_in_motion());
             work.remember(text, || String::from_utf8_lossy(&sql).into_owned());
             if text.statements.iter().any(|statement| !statement.set_configs.is_empty()) {
                 // Fetching the rest of its rows sets nothing again.
@@ -270,7 +286,9 @@ impl Session {
         portal: &[u8],
         body: &[u8],
     ) -> Result<Flow, End> {
+        let before = matches!(self.place, Place::Idle).then(|| self.tracked.session().clone());
         if let Some(tag) = self.answer(&statement.text, &statement.sql) {
+            self.before_pipeline = self.before_pipeline.take().or(before);
             answer::command_complete(tag, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
@@ -343,6 +361,7 @@ impl Session {
                 work.sync(To::Client);
             }
             Place::Idle | Place::Held(_) => {
+                self.before_pipeline = None;
                 self.names.portals.clear();
                 self.write_ready();
             }

@@ -1,10 +1,13 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
-use crate::backend::settings::Told;
-use crate::protocol::answer::{self, Status};
-use crate::session::work::Prefix;
+use crate::backend::settings::{Told, write_set};
+use crate::protocol::answer::{self};
+use crate::session::work::{PREFIX_TEXTS_MAX, Prefix};
 use crate::session::{APPLICATION, Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
+
+/// A longer text is a shard's to keep.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 impl Session {
     /// Does what a text asks without a shard, if that can be done here and now; gives the tag of
@@ -81,6 +84,7 @@ impl Session {
                 self.settle_path();
                 return Some("ROLLBACK");
             }
+            _ if self.holds_much() || TEXT_BYTES_MAX < sql.len() => return None,
             Act::Savepoint(name) => {
                 self.tracked.savepoint(name);
                 "SAVEPOINT"
@@ -92,7 +96,7 @@ impl Session {
             }
             _ => return None,
         };
-        let text = text_of(sql)?;
+        let text = self.reset_text(statement).or_else(|| text_of(sql))?;
         if let Place::Held(prefix) = &mut self.place {
             prefix.strict |= matches!(statement.act, Act::SetTransaction { strict: true });
             prefix.texts.push(text);
@@ -104,9 +108,7 @@ impl Session {
         let Act::Set(change) = &statement.act else { return None };
         let tag = match change.value {
             Value::Text(_) => "SET",
-            // RESET in a held transaction would be said again to a shard whose start value is
-            // not the client's.
-            Value::Default if self.status() == Status::Idle => reset_tag(sql),
+            Value::Default => reset_tag(sql),
             _ => return None,
         };
         self.tracked.change(change);
@@ -138,6 +140,21 @@ impl Session {
                 answer::parameter_status(name, value, &mut self.unreported);
             }
         }
+    }
+
+    /// RESET as it is said to a shard, whose start value is not the client's.
+    fn reset_text(&self, statement: &Statement) -> Option<String> {
+        let Act::Set(change) = &statement.act else { return None };
+        let is_reset = change.value == Value::Default;
+        let start = self.tracked.start().get(&change.setting).and_then(Told::text);
+        let start = start.filter(|_| is_reset)?;
+        let mut text = String::new();
+        write_set(&change.setting, start, change.local, &mut text);
+        Some(text)
+    }
+
+    fn holds_much(&self) -> bool {
+        matches!(&self.place, Place::Held(prefix) if PREFIX_TEXTS_MAX <= prefix.texts.len())
     }
 
     fn knows(&self, name: Option<&str>) -> bool {

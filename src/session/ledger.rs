@@ -104,8 +104,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    pub fn len(&self) -> usize {
+        self.owed.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.owed.is_empty()
+    }
+
+    /// The shard reads everything as COPY data; what is not ends the COPY with an error.
+    pub fn is_copying_in(&self) -> bool {
+        self.copying_in
     }
 
     pub fn push(&mut self, owed: Owed) {
@@ -263,20 +272,21 @@ impl Ledger {
         Ok((verdict, event))
     }
 
-    /// Syncs that were sent before the client could know of the COPY are data to the backend, and
-    /// it passes over them.
+    /// What was sent before the client could know of the COPY is read as its data: a Sync is passed
+    /// over, and the first other message ends it, as CopyDone or as a mistake.
     fn begin_copy_in(&mut self) {
-        let end = self.owed.iter().position(|owed| matches!(owed, Owed::CopyEnd));
-        self.copying_in = end.is_none();
-        if let Some(end) = end {
-            self.owed.remove(end);
+        let mut index = 1;
+        while let Some(owed) = self.owed.get(index) {
+            match owed {
+                Owed::Ours(_) => index += 1,
+                Owed::Sync { .. } => drop(self.owed.remove(index)),
+                _ => {
+                    self.owed.remove(index);
+                    return;
+                }
+            }
         }
-        let end = end.unwrap_or(self.owed.len());
-        let mut index = 0;
-        self.owed.retain(|owed| {
-            index += 1;
-            end < index || !matches!(owed, Owed::Sync { .. })
-        });
+        self.copying_in = true;
     }
 }
 
@@ -293,3 +303,6 @@ fn is_query_reply(tag: u8) -> bool {
             | reply::ROW_DESCRIPTION
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,9 +45,9 @@ use crate::directory::Directory;
 use crate::pool::Pools;
 use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::wire::Wire;
-use crate::router::{self, Asker, Path, TENANT_SETTING};
+use crate::router::{self, Asker, Path, Sight, TENANT_SETTING};
 use crate::session::cancel::Listed;
-use crate::session::settings::Settings as Tracked;
+use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::Reader;
@@ -184,6 +184,9 @@ pub struct Session {
     unreported: BytesMut,
     names: Names,
     pipeline: Pipeline,
+    /// The settings as they were before a SET that we answered in the pipeline that is open: they
+    /// come back if it fails before its Sync.
+    before_pipeline: Option<SettingMap>,
     rest: Option<Rest>,
     /// The size of the message that is awaited whole.
     wanted_bytes: usize,
@@ -213,6 +216,7 @@ impl Session {
             unreported: BytesMut::new(),
             names: Names::default(),
             pipeline: Pipeline::Open,
+            before_pipeline: None,
             rest: None,
             wanted_bytes: 0,
         };
@@ -298,8 +302,22 @@ impl Session {
         self.tracked.get(TENANT_SETTING).and_then(Told::text).is_some_and(|scope| !scope.is_empty())
     }
 
+    /// What unqualified names may mean once the open transaction, or a part of it, has ended.
+    fn earlier_sights(&self) -> Vec<Sight<'static>> {
+        let at = |level: &Level, setting| {
+            self.tracked.at(level, setting).and_then(Told::text).map(str::to_owned)
+        };
+        let sight = |level: &Level| {
+            let path = at(level, "search_path");
+            let path = Path::read(path.as_deref().unwrap_or(&self.role_path), self.role());
+            let scope = at(level, TENANT_SETTING).filter(|scope| !scope.is_empty());
+            Sight { path: Cow::Owned(path), scope: scope.map(Cow::Owned) }
+        };
+        self.tracked.earlier().iter().map(sight).collect()
+    }
+
     /// Runs `decide` with what the router may know of this session.
-    fn asking<T>(&self, decide: impl FnOnce(&Asker<'_>) -> T) -> T {
+    fn asking<T>(&self, earlier: &[Sight<'_>], decide: impl FnOnce(&Asker<'_>) -> T) -> T {
         let scope = self.tracked.get(TENANT_SETTING).and_then(Told::text);
         let start_scope = self.tracked.start().get(TENANT_SETTING).and_then(Told::text);
         let asker = Asker {
@@ -311,6 +329,7 @@ impl Session {
             path: &self.path,
             start_scope: start_scope.filter(|scope| !scope.is_empty()),
             start_path: &self.start_path,
+            earlier,
         };
         decide(&asker)
     }

@@ -42,6 +42,10 @@ impl Session {
         }
         match &mut self.place {
             Place::Idle | Place::Held(_) => {
+                if let Some(before) = self.before_pipeline.take() {
+                    self.tracked.restore(before);
+                    self.settle_path();
+                }
                 report.write(&mut self.client.outbox);
                 if way == Way::Simple {
                     self.write_ready();

@@ -20,7 +20,8 @@ use crate::sql::{Act, Text, Value};
 /// Undoes everything that code which we could not see may have left. Prepared statements are ours
 /// and stay. `DISCARD ALL` would take them, and cannot stand beside other statements.
 const RESET: &str = "RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;\
-    SELECT pg_catalog.pg_advisory_unlock_all();DISCARD SEQUENCES;DISCARD TEMP";
+    SELECT FROM pg_catalog.pg_advisory_unlock_all() OFFSET 1;DISCARD SEQUENCES;\
+    DISCARD TEMP";
 
 /// A backend that takes longer to become clean is closed.
 const RESET_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -52,7 +53,10 @@ impl Session {
                 any |= self.amend();
             }
         }
+        // Half a message has been sent: to the shard, whatever comes next would be the rest of it.
+        let is_half_written = self.rest.is_some_and(|rest| rest.pass);
         if let Place::Working(work) = &mut self.place
+            && !is_half_written
             && work.is_clean()
             && self.rest.is_none_or(|rest| !rest.pass)
         {
@@ -207,13 +211,18 @@ impl Session {
     fn follow_ready(&mut self, status: Status) {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
+        let before_pipeline = self.before_pipeline.take();
         if status != Status::Idle {
             return;
         }
-        if work.failed {
-            self.tracked.roll_back()
-        } else {
-            self.tracked.commit()
+        match before_pipeline.filter(|_| work.failed) {
+            Some(before) => {
+                self.tracked.restore(before);
+                // The backend was told what is no longer so.
+                work.reset = true;
+            }
+            None if work.failed => self.tracked.roll_back(),
+            None => self.tracked.commit(),
         }
         work.failed = false;
         if work.ledger.is_empty() {
@@ -252,6 +261,10 @@ impl Session {
     pub(super) async fn abandon(&mut self, work: Box<Work>) {
         self.listed.reach.set(None).await;
         self.listed.reach.take_cancelled();
+        // A rollback leaves PREPARE standing: then the backend is closed.
+        if work.keep.is_some() {
+            return;
+        }
         tokio::spawn(async move {
             let mut lease = work.into_lease();
             lease.backend().told = None;
@@ -288,9 +301,11 @@ pub(super) fn forget(names: &mut super::Names, name: Option<&str>) {
 
 /// Makes a backend fit for anyone and sends it home; one that cannot be made so is closed.
 async fn clean(mut lease: Lease, sql: &str) {
-    match timeout(RESET_WAIT_MAX, run(&mut lease, sql)).await {
+    let is_reset = sql == RESET;
+    let sql = if is_reset { sql.to_owned() + &check(&mut lease) } else { sql.to_owned() };
+    match timeout(RESET_WAIT_MAX, run(&mut lease, &sql)).await {
         Ok(Some(())) => {
-            if sql == RESET {
+            if is_reset {
                 lease.backend().told = Some(Default::default());
             }
             lease.give_back();
@@ -299,14 +314,24 @@ async fn clean(mut lease: Lease, sql: &str) {
     }
 }
 
-/// Runs a text of ours; `Some` when all of it succeeded and the backend is idle.
+/// A row, and so a failure, when the prepared statements are not those that we know of: code
+/// that we cannot see may have said PREPARE or DEALLOCATE.
+fn check(lease: &mut Lease) -> String {
+    let known = lease.backend().prepared.count();
+    format!(
+        ";SELECT FROM pg_catalog.pg_prepared_statements \
+         HAVING count(*) <> {known} OR count(*) FILTER (WHERE from_sql) <> 0"
+    )
+}
+
+/// Runs a text of ours; `Some` when all of it succeeded without a row and the backend is idle.
 async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
     lease.backend().prepared.unnamed = None;
     let wire = &mut lease.backend().wire;
     ask::query(sql, &mut wire.outbox).ok()?;
     loop {
         match wire.next_frame(RESET_FRAME_BYTES_MAX).await.ok()? {
-            (reply::ERROR, _) => return None,
+            (reply::ERROR | reply::DATA_ROW, _) => return None,
             (reply::READY_FOR_QUERY, body) => return (*body == *b"I").then_some(()),
             _ => {}
         }

@@ -15,6 +15,9 @@ use crate::session::{End, Flow, Pipeline, Place, Rest, Session};
 /// Two names, and nothing longer, must have come before a Bind can be routed.
 const NAMES_BYTES_MAX: usize = 4 * 1024;
 
+/// Replies that a client may have under way; with more it is not read on.
+const OWED_MAX: usize = 10_000;
+
 /// A Bind up to here is checked whole before anything of it is sent.
 const WHOLE_BIND_BYTES_MAX: usize = 64 * 1024;
 
@@ -65,12 +68,19 @@ impl Session {
         }
     }
 
-    /// The backend is sent no more before it has taken what it was sent.
+    /// The backend is sent no more before it has taken what it was sent, nor the client answered
+    /// before it has taken its answers.
     fn is_full(&mut self) -> bool {
-        match &mut self.place {
-            Place::Working(work) => OUTBOX_BYTES_MAX <= work.wire().outbox.len(),
-            Place::Idle | Place::Held(_) => false,
+        if OUTBOX_BYTES_MAX <= self.client.outbox.len() {
+            return true;
         }
+        let Place::Working(work) = &mut self.place else { return false };
+        let is_long = OWED_MAX <= work.ledger.len();
+        if is_long && work.segment_open && work.wire().outbox.is_empty() {
+            // Without a Sync or a Flush the shard would keep its answers to itself.
+            ask::flush(&mut work.wire().outbox);
+        }
+        is_long || OUTBOX_BYTES_MAX <= work.wire().outbox.len()
     }
 
     fn take_rest(&mut self, inbox: &mut BytesMut) -> usize {
@@ -125,6 +135,13 @@ impl Session {
                 _ => Ok(Flow::Next),
             };
         }
+        if let Place::Working(work) = &mut self.place
+            && work.ledger.is_copying_in()
+            && !matches!(tag, RequestTag::Flush | RequestTag::Sync | RequestTag::Terminate)
+        {
+            // Whatever it is, the shard will not act on it.
+            return self.copy(tag, header, body);
+        }
         match tag {
             RequestTag::Query => self.query(body).await,
             RequestTag::Parse => self.parse(body).await,
@@ -146,21 +163,13 @@ impl Session {
     /// COPY data outside of COPY is passed over, as PostgreSQL does.
     fn copy(&mut self, tag: RequestTag, header: Header, body: &[u8]) -> Result<Flow, End> {
         if let Place::Working(work) = &mut self.place {
-            ask::front(tag_byte(tag), header.body_bytes, body, &mut work.wire().outbox);
+            ask::front(tag.byte(), header.body_bytes, body, &mut work.wire().outbox);
             if tag != RequestTag::CopyData {
                 work.ledger.push(Owed::CopyEnd);
             }
             return Ok(Flow::Passed);
         }
         Ok(Flow::Next)
-    }
-}
-
-fn tag_byte(tag: RequestTag) -> u8 {
-    match tag {
-        RequestTag::CopyData => b'd',
-        RequestTag::CopyDone => b'c',
-        _ => b'f',
     }
 }
 

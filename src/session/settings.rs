@@ -6,7 +6,7 @@ use crate::backend::settings::{SettingMap, Told};
 use crate::sql::{Change, Value};
 
 #[derive(Debug, Clone, Default)]
-struct Level {
+pub struct Level {
     session: SettingMap,
     /// SET LOCAL; `None` stands for the start value.
     local: BTreeMap<String, Option<Told>>,
@@ -19,12 +19,14 @@ pub struct Settings {
     now: Level,
     /// As it was at the transaction's begin, then at each open savepoint.
     saved: Vec<(Option<String>, Level)>,
+    /// A setting has been changed since the transaction's begin.
+    in_motion: bool,
 }
 
 impl Settings {
     pub fn new(start: SettingMap) -> Self {
         let now = Level { session: start.clone(), local: BTreeMap::new() };
-        Self { start, now, saved: Vec::new() }
+        Self { start, now, saved: Vec::new(), in_motion: false }
     }
 
     pub fn start(&self) -> &SettingMap {
@@ -43,11 +45,35 @@ impl Settings {
 
     /// What is in force.
     pub fn get(&self, setting: &str) -> Option<&Told> {
-        match self.now.local.get(setting) {
+        self.at(&self.now, setting)
+    }
+
+    /// What was in force on a level.
+    pub fn at<'s>(&'s self, level: &'s Level, setting: &str) -> Option<&'s Told> {
+        match level.local.get(setting) {
             Some(Some(told)) => Some(told),
             Some(None) => self.start.get(setting),
-            None => self.now.session.get(setting),
+            None => level.session.get(setting),
         }
+    }
+
+    /// All that COMMIT, ROLLBACK or ROLLBACK TO may put in force again.
+    pub fn earlier(&self) -> Vec<Level> {
+        let committed = Level { session: self.now.session.clone(), local: BTreeMap::new() };
+        let saved = self.saved.iter().map(|(_, level)| level.clone());
+        saved.chain([committed]).collect()
+    }
+
+    /// Whether the end of the transaction, or of a part of it, may bring other values back.
+    pub fn is_in_motion(&self) -> bool {
+        self.in_motion
+    }
+
+    /// Makes these the values that outlive the transaction; there is none.
+    pub fn restore(&mut self, session: SettingMap) {
+        self.now = Level { session, local: BTreeMap::new() };
+        self.saved.clear();
+        self.in_motion = false;
     }
 
     pub fn begin(&mut self) {
@@ -58,6 +84,7 @@ impl Settings {
 
     pub fn commit(&mut self) {
         self.saved.clear();
+        self.in_motion = false;
         self.now.local.clear();
     }
 
@@ -65,6 +92,7 @@ impl Settings {
         if let Some((_, first)) = self.saved.drain(..).next() {
             self.now = first;
         }
+        self.in_motion = false;
         self.now.local.clear();
     }
 
@@ -98,6 +126,7 @@ impl Settings {
             // Settled when it is bound, or unknowable: then the backend is not used again.
             Value::Parameter(_) | Value::Unknown => return,
         };
+        self.in_motion |= !self.saved.is_empty();
         if *local {
             let told = if *value == Value::Default { None } else { told };
             self.now.local.insert(setting.clone(), told);
@@ -128,6 +157,7 @@ impl Settings {
     }
 
     pub fn reset_all(&mut self) {
+        self.in_motion |= !self.saved.is_empty();
         self.now = Level { session: self.start.clone(), local: BTreeMap::new() };
     }
 }

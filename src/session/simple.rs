@@ -12,7 +12,7 @@ use crate::session::ledger::{Owed, Promise, To};
 use crate::session::refuse::Way;
 use crate::session::requests::malformed;
 use crate::session::{End, Flow, Place, Session, bytes, report};
-use crate::sql::{Act, ReadError, Text, Value};
+use crate::sql::{Act, Change, ReadError, Statement, Text, Value};
 
 impl Session {
     pub(super) async fn query(&mut self, body: &[u8]) -> Result<Flow, End> {
@@ -45,8 +45,9 @@ impl Session {
         // PostgreSQL forgets the unnamed statement at every Query.
         self.names.statements.remove(&b""[..]);
         let renamed = self.renamed_deallocate(&text, Way::Simple);
+        let in_motion = self.tracked.is_in_motion();
         if let Place::Working(work) = &mut self.place {
-            work.foresee(&text);
+            work.foresee(&text, in_motion);
             work.remember(&text, || String::from_utf8_lossy(sql).into_owned());
             let out = &mut work.wire().outbox;
             match renamed {
@@ -57,6 +58,8 @@ impl Session {
             }
             work.backend().prepared.unnamed = None;
             work.ledger.push(Owed::Query { to: To::Client, text: Some(text), done: 0 });
+            // It ends what a pipeline has begun, as a Sync would.
+            work.segment_open = false;
         }
         Ok(Flow::Next)
     }
@@ -75,11 +78,13 @@ impl Session {
         }
     }
 
-    /// In a failed transaction everything goes to the shard that failed: it knows what to say.
+    /// In a failed transaction everything goes to the shard that failed: it knows what to say. But
+    /// what stands behind a ROLLBACK in the same text will be executed.
     pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, Report> {
         if let Place::Working(work) = &self.place
             && work.ledger.is_empty()
             && work.status == answer::Status::Failed
+            && !text.goes_on_after_its_transaction()
         {
             let shard = work.shard.clone();
             return Ok(Plan { shard, reason: Reason::Home, firmness: Firmness::Soft });
@@ -105,12 +110,14 @@ impl Session {
         if self.tracked.start().get("search_path").is_none() {
             return Ok(());
         }
-        let resets = |act: &Act| match act {
+        let is_reset =
+            |change: &Change| change.setting == "search_path" && change.value == Value::Default;
+        let resets = |statement: &Statement| match &statement.act {
             Act::ResetAll | Act::DiscardAll => true,
-            Act::Set(change) => change.setting == "search_path" && change.value == Value::Default,
-            _ => false,
+            Act::Set(change) => is_reset(change),
+            _ => statement.set_configs.iter().any(is_reset),
         };
-        let reset = text.statements.iter().position(|statement| resets(&statement.act));
+        let reset = text.statements.iter().position(resets);
         let relies = |index: usize| text.statements[index + 1..].iter().any(|s| s.unqualified);
         match reset {
             Some(index) if relies(index) => Err(Report::error(

@@ -39,15 +39,16 @@ impl Session {
         let has_room = self.client.outbox.len() < OUTBOX_BYTES_MAX;
         ready |= was_full && has_room;
 
-        let mut takes_requests = true;
+        let mut takes_requests = has_room;
         if let Place::Working(work) = &mut self.place {
             let wire = work.wire();
             let was_full = OUTBOX_BYTES_MAX <= wire.outbox.len();
             if let Poll::Ready(Err(error)) = wire.poll_flush(cx) {
                 return Poll::Ready(Err(self.lost(Some(error))));
             }
-            takes_requests = wire.outbox.len() < OUTBOX_BYTES_MAX;
-            ready |= was_full && takes_requests;
+            let takes_more = wire.outbox.len() < OUTBOX_BYTES_MAX;
+            ready |= was_full && takes_more;
+            takes_requests &= takes_more;
             // A slow client stops the reads from its own backend, and no other.
             if has_room {
                 match wire.poll_fill(cx) {

@@ -14,10 +14,13 @@ use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
-use crate::sql::{Access, Act, Keep, Leaves, Text};
+use crate::sql::{Access, Act, Keep, Leaves, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// What a transaction that may still move can have said; after that it stays.
+pub const PREFIX_TEXTS_MAX: usize = 100;
 
 /// Nobody has a portal of this name, so executing it fails; the shard's log says why.
 const REFUSED_PORTAL: &str = "veneer refused a statement";
@@ -186,10 +189,12 @@ impl Work {
     }
 
     /// Takes note of what a text that is about to be sent may do to the session.
-    pub fn foresee(&mut self, text: &Text) {
+    /// `in_motion`: the end of a transaction may change settings back.
+    pub fn foresee(&mut self, text: &Text, in_motion: bool) {
         for statement in &text.statements {
-            self.unsettled |= match statement.act {
+            self.unsettled |= match &statement.act {
                 Act::Set(_) | Act::ResetAll | Act::DiscardAll | Act::Deallocate(_) => true,
+                act if act.ends_transaction() => in_motion,
                 _ => !statement.set_configs.is_empty(),
             };
             self.wrote |= matches!(statement.access, Access::Write | Access::Define);
@@ -206,6 +211,11 @@ impl Work {
         if let Bond::Soft(prefix) = &mut self.bond
             && text.statements.iter().any(|s| s.act != Act::None || !s.set_configs.is_empty())
         {
+            // A RESET would be said again where the client's start values are not in force.
+            if PREFIX_TEXTS_MAX <= prefix.texts.len() || text.statements.iter().any(resets) {
+                self.bond = Bond::Firm;
+                return;
+            }
             prefix.strict |= text.statements.iter().any(|statement| {
                 matches!(
                     statement.act,
@@ -296,6 +306,15 @@ impl Work {
             // What we say between the client's rounds is no end of its transaction.
             Event::Ready(To::Nobody) => None,
         })
+    }
+}
+
+fn resets(statement: &Statement) -> bool {
+    let mut configs = statement.set_configs.iter();
+    match &statement.act {
+        Act::Set(change) => change.value == Value::Default,
+        Act::ResetAll => true,
+        _ => configs.any(|change| change.value == Value::Default),
     }
 }
 

@@ -47,6 +47,9 @@ impl Statement {
             if let Value::Parameter(number) = change.value {
                 let text = value(number).map(|value| Value::Text(value.to_owned()));
                 change.value = text.unwrap_or(Value::Unknown);
+                if change.value == Value::Unknown {
+                    self.leaves = self.leaves.max(Leaves::Unknown);
+                }
             }
         }
         for text in std::mem::take(&mut self.parameters).into_iter().filter_map(value) {

@@ -28,6 +28,14 @@ pub struct Text {
     pub statements: Vec<Statement>,
 }
 
+impl Text {
+    /// Whether a statement stands behind one that ends the transaction, or a part of it.
+    pub fn goes_on_after_its_transaction(&self) -> bool {
+        let before_last = self.statements.split_last().map_or(&[][..], |(_, before)| before);
+        before_last.iter().any(|statement| statement.act.ends_transaction())
+    }
+}
+
 /// The facts about one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
@@ -125,6 +133,13 @@ pub enum Act {
     Show(String),
     /// COPY … FROM STDIN / TO STDOUT: the wire changes its mode.
     Copy,
+}
+
+impl Act {
+    /// COMMIT, ROLLBACK, ROLLBACK TO: settings become what they were before.
+    pub fn ends_transaction(&self) -> bool {
+        matches!(self, Self::Commit { .. } | Self::Rollback { .. } | Self::RollbackTo(_))
+    }
 }
 
 /// One change of a setting.

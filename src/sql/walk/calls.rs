@@ -120,10 +120,10 @@ impl<'t> Walk<'t> {
             self.leave(Leaves::Unknown);
             return;
         };
-        if local.is_none() {
+        let value = if certain && local.is_some() { value } else { Value::Unknown };
+        if value == Value::Unknown {
             self.leave(Leaves::Unknown);
         }
-        let value = if certain && local.is_some() { value } else { Value::Unknown };
         let setting = setting.to_ascii_lowercase();
         self.set_configs.push(Change { setting, value, local: local.unwrap_or(false) });
     }

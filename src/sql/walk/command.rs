@@ -40,11 +40,11 @@ impl<'t> Walk<'t> {
                 self.keep(Keep::Prepared);
                 self.fields(node);
             }
-            "ExecuteStmt" => {
-                self.act = Act::Execute(node.text("name").to_owned());
-                self.node(node);
-            }
+            "ExecuteStmt" => self.node(node),
             "DeclareCursorStmt" => {
+                // The transaction has something on its shard that cannot be said again.
+                self.raise(Access::Read);
+                self.foreign = true;
                 if node.number("options") & CURSOR_HOLD != 0 {
                     self.keep(Keep::HoldCursor);
                 }

@@ -8,7 +8,7 @@ mod session;
 use std::collections::HashSet;
 
 use super::tree::{Node, Tree};
-use super::{Access, Act, Change, Keep, Leaves, Name, Statement, Text};
+use super::{Access, Act, Change, Keep, Leaves, Name, Statement, Text, Value};
 
 /// What one text says, and whether its literals had a part in that.
 #[derive(Debug)]
@@ -134,6 +134,8 @@ impl<'t> Walk<'t> {
             "ParamRef" => self.parameter(node),
             "DefElem" => self.option(node),
             "ExecuteStmt" => {
+                // Inside EXPLAIN and CREATE TABLE AS, too.
+                self.act = Act::Execute(node.text("name").to_owned());
                 self.raise(Access::Write);
                 self.leave(Leaves::Unknown);
                 self.fields(node);
@@ -166,6 +168,12 @@ impl<'t> Walk<'t> {
 
     fn change(&mut self, node: &'t Node) {
         self.raise(Access::Write);
+        if node.child("relation").is_some_and(|target| target.text("relname") == "pg_settings") {
+            // An UPDATE of this view sets whatever its rows say, search_path too.
+            let (setting, value) = ("search_path".to_owned(), Value::Unknown);
+            self.set_configs.push(Change { setting, value, local: false });
+            self.leave(Leaves::Unknown);
+        }
         self.in_scope(node, |walk| {
             for (field, tree) in &node.fields {
                 match *field {

@@ -95,7 +95,7 @@ fn plain_statements() {
         "INSERT INTO t SELECT * FROM acme.u RETURNING bolt.f(id)",
         "write acme bolt:other +path !unknown",
     );
-    check("UPDATE pg_settings SET setting = 'x'", "write +catalogue !unknown");
+    check("UPDATE pg_settings SET setting = 'x'", "write +catalogue search_path=Unknown !unknown");
     check("UPDATE acme.t SET a = 1 FROM bolt.u WHERE u.id = t.id", "write acme bolt");
     check("DELETE FROM acme.t USING bolt.u", "write acme bolt");
     check(
@@ -458,7 +458,7 @@ fn set_config() {
     check("SELECT set_config('search_path', 'x', false), 1, $1", "nothing search_path=<x>");
     check(
         "SELECT set_config('search_path', 'x', false), generate_series(1, 0)",
-        "nothing search_path=Unknown",
+        "nothing search_path=Unknown !unknown",
     );
     check(
         "SELECT set_config('search_path', 'acme, public', false);",
@@ -473,15 +473,24 @@ fn set_config() {
     );
     check(
         "SELECT set_config('search_path', name, false) FROM acme.t",
-        "read acme search_path=Unknown",
+        "read acme search_path=Unknown !unknown",
     );
     check(
         "SELECT set_config('search_path', 'x', false) WHERE false",
-        "nothing search_path=Unknown",
+        "nothing search_path=Unknown !unknown",
+    );
+    check("SELECT set_config('a.b', 'x' || 'y', false)", "nothing a.b=Unknown !unknown");
+    check("SELECT set_config('a.b', 'x', false) FROM acme.t", "read acme a.b=Unknown !unknown");
+    check(
+        "UPDATE pg_settings SET setting = 'x' WHERE name = 'a.b'",
+        "write a? a.b? +catalogue search_path=Unknown !unknown",
     );
     check("SELECT set_config($1, $2, false)", "write !unknown");
     check("SELECT set_config('a.b', 'x', $1)", "nothing a.b=Unknown !unknown");
-    check("SELECT upper(set_config('search_path', 'x', false))", "nothing search_path=Unknown");
+    check(
+        "SELECT upper(set_config('search_path', 'x', false))",
+        "nothing search_path=Unknown !unknown",
+    );
 }
 
 #[test]
@@ -521,7 +530,8 @@ fn transactions_and_the_rest() {
     check("CALL acme.p('bolt.t')", "write acme:other bolt? !unknown");
     check("CALL p()", "write !unknown");
     check("LOAD 'x'", "write !Library");
-    check("CREATE TABLE acme.t AS EXECUTE p", "define acme !unknown");
+    check("CREATE TABLE acme.t AS EXECUTE p", "define acme !unknown Execute(\"p\")");
+    check("EXPLAIN ANALYZE EXECUTE p", "write !unknown Execute(\"p\")");
 }
 
 #[test]
