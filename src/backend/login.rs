@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,8 +12,8 @@ use crate::auth::users::BackendLogin;
 use crate::backend::ConnectError;
 use crate::protocol::ask;
 use crate::protocol::cursor::Cursor;
-use crate::protocol::frame::{Header, reply};
-use crate::protocol::wire::Wire;
+use crate::protocol::frame::reply;
+use crate::protocol::wire::{NextError, Wire};
 
 /// A shard that logs us in has no reason for a longer message.
 const LOGIN_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -177,22 +177,11 @@ fn check_rounds(message: &[u8]) -> Result<(), LoginError> {
 async fn next_frame<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
 ) -> Result<(u8, BytesMut), LoginError> {
-    wire.flush().await.map_err(LoginError::Broke)?;
-    loop {
-        let header = Header::peek(&wire.inbox)
-            .map_err(|_| LoginError::Garbled("a frame of impossible length"))?;
-        if let Some(header) = header {
-            if LOGIN_FRAME_BYTES_MAX < header.body_bytes {
-                return Err(LoginError::Garbled("an overlong message while logging in"));
-            }
-            if header.frame_bytes() <= wire.inbox.len() {
-                let mut frame = wire.inbox.split_to(header.frame_bytes());
-                frame.advance(frame.len() - header.body_bytes);
-                return Ok((header.tag, frame));
-            }
-        }
-        wire.fill().await.map_err(LoginError::Broke)?;
-    }
+    wire.next_frame(LOGIN_FRAME_BYTES_MAX).await.map_err(|error| match error {
+        NextError::Broke(source) => LoginError::Broke(source),
+        NextError::Frame(_) => LoginError::Garbled("a frame of impossible length"),
+        NextError::Long => LoginError::Garbled("an overlong message while logging in"),
+    })
 }
 
 /// The name and the value of a `ParameterStatus`.

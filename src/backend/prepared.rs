@@ -39,6 +39,11 @@ pub fn name(number: u64) -> String {
     format!("{PREFIX}{number}")
 }
 
+/// Whether a backend may know one of our statements by this name.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 impl Prepared {
     pub fn find(&mut self, key: &Key) -> Option<u64> {
         self.clock += 1;

@@ -13,6 +13,8 @@ pub enum Told {
     Text(Arc<str>),
     /// A statement that sets it.
     Statement(Arc<str>),
+    /// Nobody knows, so it is said again.
+    Unknown,
 }
 
 /// Settings that differ from the role's own, by lower-case name. Cheap to clone and to compare
@@ -42,18 +44,6 @@ impl SettingMap {
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Told)> {
         self.0.iter().map(|(setting, told)| (setting.as_str(), told))
-    }
-
-    /// Statements that put these values in force until the transaction ends.
-    pub fn locally(&self) -> Option<String> {
-        let mut sql = String::new();
-        for (setting, text) in
-            self.iter().filter_map(|(setting, told)| Some((setting, told.text()?)))
-        {
-            separate(&mut sql);
-            write_set(setting, text, true, &mut sql);
-        }
-        (!sql.is_empty()).then_some(sql)
     }
 
     /// Statements that turn a session with `told` into one with these settings; `None` when there
@@ -91,7 +81,7 @@ impl Told {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Statement(_) => None,
+            Self::Statement(_) | Self::Unknown => None,
         }
     }
 
@@ -100,6 +90,7 @@ impl Told {
         match self {
             Self::Text(text) => write_set(setting, text, false, sql),
             Self::Statement(statement) => sql.push_str(statement),
+            Self::Unknown => {}
         }
     }
 }
@@ -149,6 +140,10 @@ mod tests {
             "SELECT pg_catalog.set_config('a',NULL,false);\
              SELECT pg_catalog.set_config('b','2',false)",
         );
+        let mut doubtful = map(&[("a", "1")]);
+        doubtful.set("a", Some(Told::Unknown));
+        let again = Some("SELECT pg_catalog.set_config('a','1',false)".to_owned());
+        assert_eq!(map(&[("a", "1")]).difference(Some(&doubtful)), again);
         let vague = SettingMap::new([("a".to_owned(), Told::Statement("SET …".into()))].into());
         assert_eq!(map(&[]).difference(Some(&vague)), Some("RESET ALL".to_owned()));
         check(None, &[("a", "1")], "RESET ALL;SELECT pg_catalog.set_config('a','1',false)");

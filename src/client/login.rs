@@ -11,8 +11,8 @@ use crate::auth::scram::{self, ScramError};
 use crate::auth::users::{Proof, User, Users};
 use crate::client::Newcomer;
 use crate::protocol::answer;
-use crate::protocol::frame::{Header, SMALL_FRAME_BYTES_MAX};
-use crate::protocol::request::RequestTag;
+use crate::protocol::frame::SMALL_FRAME_BYTES_MAX;
+use crate::protocol::request::{self, RequestTag};
 use crate::protocol::wire::Wire;
 
 /// Logged in. Its session begins when the greeting has been sent.
@@ -103,7 +103,7 @@ async fn prove(
 async fn next_response(wire: &mut Wire<TcpStream>) -> Result<Bytes, LoginError> {
     wire.flush().await.map_err(LoginError::Broke)?;
     loop {
-        match Header::peek_request(&wire.inbox) {
+        match request::peek(&wire.inbox) {
             Ok(Some((RequestTag::Password, header)))
                 if header.body_bytes <= SMALL_FRAME_BYTES_MAX =>
             {

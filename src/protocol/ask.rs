@@ -36,6 +36,10 @@ pub fn close_statement(name: &str, out: &mut BytesMut) {
     frontend::close(b'S', name, out).expect("statement names of ours hold no NUL");
 }
 
+pub fn close_portal(name: &str, out: &mut BytesMut) {
+    frontend::close(b'P', name, out).expect("portal names of ours hold no NUL");
+}
+
 pub fn sync(out: &mut BytesMut) {
     frontend::sync(out);
 }

@@ -1,7 +1,5 @@
 //! A frame's header: one tag byte and a length that counts itself.
 
-use crate::protocol::request::RequestTag;
-
 /// The tag and the length.
 pub const HEADER_BYTES: usize = 5;
 
@@ -76,19 +74,6 @@ impl Header {
         }
         Ok(Some(Self { tag, body_bytes }))
     }
-
-    /// As [`Header::peek`], for what a client sends: an unknown tag is refused as soon as it is
-    /// seen, and a message that needs no room gets none.
-    pub fn peek_request(buffer: &[u8]) -> Result<Option<(RequestTag, Self)>, FrameError> {
-        let Some(&tag) = buffer.first() else { return Ok(None) };
-        let request = RequestTag::try_from(tag)?;
-        let Some(header) = Self::peek(buffer)? else { return Ok(None) };
-        if request.is_small() && SMALL_FRAME_BYTES_MAX < header.body_bytes {
-            let claimed = u32::try_from(header.body_bytes + 4).unwrap_or(u32::MAX);
-            return Err(FrameError::Length { tag, claimed });
-        }
-        Ok(Some((request, header)))
-    }
 }
 
 #[cfg(test)]
@@ -113,13 +98,5 @@ mod tests {
             wire.extend_from_slice(&claimed.to_be_bytes());
             assert_eq!(Header::peek(&wire), Err(FrameError::Length { tag: b'Q', claimed }));
         }
-    }
-
-    #[test]
-    fn unknown_tags_are_refused_at_the_first_byte() {
-        assert_eq!(Header::peek_request(b"!"), Err(FrameError::Tag(b'!')));
-        assert_eq!(Header::peek_request(b"Q"), Ok(None));
-        let long_sync = [b'S', 0, 0, 0x40, 0];
-        assert!(Header::peek_request(&long_sync).is_err());
     }
 }

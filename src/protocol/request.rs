@@ -1,7 +1,7 @@
 //! What a client asks: its message tags, and the parts of them that routing needs.
 
 use crate::protocol::cursor::{Cursor, Malformed};
-use crate::protocol::frame::FrameError;
+use crate::protocol::frame::{FrameError, Header, SMALL_FRAME_BYTES_MAX};
 
 /// The messages that a client may send after its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,19 @@ impl RequestTag {
             | Self::Query => false,
         }
     }
+}
+
+/// As [`Header::peek`], for what a client sends: an unknown tag is refused as soon as it is seen, and
+/// a message that needs no room gets none.
+pub fn peek(buffer: &[u8]) -> Result<Option<(RequestTag, Header)>, FrameError> {
+    let Some(&tag) = buffer.first() else { return Ok(None) };
+    let request = RequestTag::try_from(tag)?;
+    let Some(header) = Header::peek(buffer)? else { return Ok(None) };
+    if request.is_small() && SMALL_FRAME_BYTES_MAX < header.body_bytes {
+        let claimed = u32::try_from(header.body_bytes + 4).unwrap_or(u32::MAX);
+        return Err(FrameError::Length { tag, claimed });
+    }
+    Ok(Some((request, header)))
 }
 
 impl TryFrom<u8> for RequestTag {
@@ -226,6 +239,14 @@ pub fn execute(body: &[u8]) -> Result<&[u8], Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unknown_tags_are_refused_at_the_first_byte() {
+        assert_eq!(peek(b"!"), Err(FrameError::Tag(b'!')));
+        assert_eq!(peek(b"Q"), Ok(None));
+        let long_sync = [b'S', 0, 0, 0x40, 0];
+        assert!(peek(&long_sync).is_err());
+    }
 
     #[test]
     fn a_query_ends_at_its_one_nul() {

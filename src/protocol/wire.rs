@@ -1,19 +1,33 @@
 //! A socket with a buffer on either side.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
+
+use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
 
 /// One read asks for this much; PostgreSQL itself sends in chunks of 8 KiB.
 pub const READ_BYTES: usize = 8 * 1024;
 
 /// Above this a side that waits to be written is not added to.
 pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// Why there is no next frame.
+#[derive(Debug, thiserror::Error)]
+pub enum NextError {
+    #[error("the connection broke")]
+    Broke(#[source] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("an overlong message")]
+    Long,
+}
 
 /// A socket, what has come from it and is not read, and what is to go to it and is not written.
 #[derive(Debug)]
@@ -58,6 +72,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// Writes what waits, then takes the next frame, whole: for conversations of our own.
+    pub async fn next_frame(&mut self, body_bytes_max: usize) -> Result<(u8, BytesMut), NextError> {
+        self.flush().await.map_err(NextError::Broke)?;
+        loop {
+            if let Some(header) = Header::peek(&self.inbox)? {
+                if body_bytes_max < header.body_bytes {
+                    return Err(NextError::Long);
+                }
+                if header.frame_bytes() <= self.inbox.len() {
+                    let mut frame = self.inbox.split_to(header.frame_bytes());
+                    frame.advance(HEADER_BYTES);
+                    return Ok((header.tag, frame));
+                }
+            }
+            self.fill().await.map_err(NextError::Broke)?;
+        }
+    }
+
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
@@ -68,6 +100,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if buffer.is_empty() && 0 < buffer.capacity() {
                 *buffer = BytesMut::new();
             }
+        }
+    }
+}
+
+impl Wire<TcpStream> {
+    /// Waits until the other side has closed, without taking anything that it has sent.
+    pub async fn hung_up(&self) {
+        match self.socket.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => pending().await,
+            Ok(_) | Err(_) => {}
         }
     }
 }

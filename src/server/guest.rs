@@ -19,11 +19,11 @@ use crate::protocol::wire::Wire;
 use crate::router::TENANT_SETTING;
 use crate::server::House;
 use crate::session::report::{self, code};
-use crate::session::{Identity, Session};
+use crate::session::{APPLICATION, Identity, Session};
 use crate::sql::path;
 
 /// Settings that cannot fail, and need no shard's opinion.
-const HARMLESS: [&str; 3] = ["application_name", "search_path", TENANT_SETTING];
+const HARMLESS: [&str; 3] = [APPLICATION, "search_path", TENANT_SETTING];
 
 impl House {
     pub(super) async fn serve_guest(&self, socket: TcpStream) {
@@ -114,24 +114,25 @@ impl House {
         let login = user.login(&home.name);
         let pool = self.parts.pools.pool(home, login);
         let facts = self.roles.facts(&login.role, &pool).await?;
+        // Clients of a role who start alike share what they are told.
         let mut parameters = facts.parameters.clone();
         if start.iter().any(|(setting, _)| !HARMLESS.contains(&setting)) {
-            let reported = self.roles.try_start(&login.role, &pool, &start).await?;
-            parameters.extend(reported.iter().map(|(name, value)| (name.clone(), value.clone())));
+            parameters = self.roles.try_start(&login.role, &pool, &start).await?;
         }
-        let application = start.get("application_name").and_then(Told::text).unwrap_or_default();
-        parameters.insert("application_name".to_owned(), clean_ascii(application));
+        let application = start.get(APPLICATION).and_then(Told::text).unwrap_or_default();
         let listed = self
             .cancels
             .list()
             .map_err(|_| Report::fatal(code::INTERNAL, "no random numbers for a cancel key"))?;
         let out = &mut client.wire.outbox;
-        for (name, value) in &parameters {
+        for (name, value) in parameters.iter().filter(|(name, _)| *name != APPLICATION) {
             answer::parameter_status(name, value, out);
         }
+        answer::parameter_status(APPLICATION, application, out);
         answer::backend_key_data(listed.key, out);
         answer::ready(Status::Idle, out);
-        let identity = Identity { user: user.clone(), start, role_path: facts.path.clone() };
+        let role_path = facts.path.clone();
+        let identity = Identity { user: user.clone(), start, role_path, reported: parameters };
         Ok((identity, listed))
     }
 
@@ -171,7 +172,7 @@ fn start_values(settings: BTreeMap<String, String>) -> Result<SettingMap, Report
             continue;
         }
         let value = match setting.as_str() {
-            "application_name" => clean_ascii(&value),
+            APPLICATION => clean_ascii(&value),
             _ => value,
         };
         values.insert(setting, Told::Text(value.into()));

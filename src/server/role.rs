@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use dashmap::DashMap;
 use tokio::time::timeout;
 
@@ -14,11 +13,14 @@ use crate::pool::{Lease, Pool, PoolError};
 use crate::protocol::answer::Report;
 use crate::protocol::ask;
 use crate::protocol::cursor::Cursor;
-use crate::protocol::frame::{HEADER_BYTES, Header, reply};
+use crate::protocol::frame::reply;
 use crate::session::report::{code, no_backend};
 use crate::tenant::RoleName;
 
 const ASK_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// What a shard answers here is short.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// Start values that were tried on home; beyond this many they are tried each time.
 const TRIED_MAX: usize = 1000;
@@ -27,7 +29,7 @@ const TRIED_MAX: usize = 1000;
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// `ParameterStatus`, by name.
-    pub parameters: BTreeMap<String, String>,
+    pub parameters: Arc<BTreeMap<String, String>>,
     /// The role's own `search_path`.
     pub path: String,
 }
@@ -48,7 +50,7 @@ impl Roles {
         let mut lease = take(pool).await?;
         let question = "RESET ALL;SELECT pg_catalog.current_setting('search_path')";
         let path = ask_backend(lease.backend(), question).await?.unwrap_or_default();
-        let facts = Facts { parameters: lease.backend().parameters.clone(), path };
+        let facts = Facts { parameters: Arc::new(lease.backend().parameters.clone()), path };
         lease.backend().told = Some(SettingMap::default());
         lease.give_back();
         let facts = Arc::new(facts);
@@ -104,10 +106,9 @@ async fn ask_backend(backend: &mut Backend, sql: &str) -> Result<Option<String>,
 
 async fn converse(backend: &mut Backend, sql: &str) -> Option<Result<Option<String>, Report>> {
     ask::query(sql, &mut backend.wire.outbox).ok()?;
-    backend.wire.flush().await.ok()?;
     let (mut row, mut failure) = (None, None);
     loop {
-        let (tag, body) = next_frame(backend).await?;
+        let (tag, body) = backend.wire.next_frame(FRAME_BYTES_MAX).await.ok()?;
         match tag {
             reply::DATA_ROW => row = first_column(&body),
             reply::ERROR => failure = Some(read_error(&body)),
@@ -119,20 +120,6 @@ async fn converse(backend: &mut Backend, sql: &str) -> Option<Result<Option<Stri
                 return Some(failure.map_or(Ok(row), Err));
             }
             _ => {}
-        }
-    }
-}
-
-async fn next_frame(backend: &mut Backend) -> Option<(u8, BytesMut)> {
-    loop {
-        let header = Header::peek(&backend.wire.inbox).ok()?;
-        match header.filter(|header| header.frame_bytes() <= backend.wire.inbox.len()) {
-            Some(header) => {
-                let mut frame = backend.wire.inbox.split_to(header.frame_bytes());
-                frame.advance(HEADER_BYTES);
-                return Some((header.tag, frame));
-            }
-            None => backend.wire.fill().await.ok()?,
         }
     }
 }

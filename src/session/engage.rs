@@ -9,9 +9,8 @@ use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
-use crate::session::refuse::shown;
 use crate::session::work::{Bond, Prefix, Work};
-use crate::session::{End, Place, Session, Statements, report};
+use crate::session::{End, Place, Session, Statements, loggable, report};
 use crate::sql::{Act, Keep, Statement, Text, Value};
 
 /// Whether a request may be sent now.
@@ -49,19 +48,18 @@ impl Session {
             Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
             Place::Working(_) => self.go_on(plan, text).await?,
         };
-        if let (Engaged::Ready, Place::Working(work)) = (&engaged, &mut self.place) {
-            work.foresee(text, self.tracked.is_in_motion());
-            if self.parts.log == Statements::All {
-                info!(
-                    target: "veneer::statement",
-                    shard = %work.shard.name,
-                    tenant = plan.reason.tenant().map(tracing::field::display),
-                    reason = %plan.reason,
-                    user = %self.user.name,
-                    sql = ?shown(sql),
-                    "routed"
-                );
-            }
+        if let (Statements::All, Engaged::Ready, Place::Working(work)) =
+            (self.parts.log, &engaged, &self.place)
+        {
+            info!(
+                target: "veneer::statement",
+                shard = %work.shard.name,
+                tenant = plan.reason.tenant().map(tracing::field::display),
+                reason = %plan.reason,
+                user = %self.user.name,
+                sql = ?loggable(sql),
+                "routed"
+            );
         }
         Ok(engaged)
     }
@@ -93,16 +91,6 @@ impl Session {
             }
             return Ok(Engaged::Wait);
         }
-        if work.needs_start && work.status == Status::InTransaction {
-            if work.segment_open {
-                return Ok(Engaged::Refused(report::reset_in_pipeline()));
-            }
-            work.needs_start = false;
-            // Until the transaction's end: then the backend is brought up to date as a whole.
-            if let Some(sql) = self.tracked.started().locally() {
-                work.ask(&sql);
-            }
-        }
         let is_lost = work.status == Status::Failed && !text.goes_on_after_its_transaction();
         if is_lost || here {
             self.harden(plan);
@@ -113,7 +101,11 @@ impl Session {
             self.release().await;
             return self.take_up(plan, text).await;
         }
-        if plan.firmness != Firmness::Firm {
+        // What a tenant's path means (a function, `current_schema()`) is known on its shard only.
+        let may_move = matches!(
+            &work.bond, Bond::Soft(prefix) if !work.segment_open && !prefix.strict
+        ) && plan.reason.tenant().is_some();
+        if plan.firmness != Firmness::Firm && !may_move {
             self.harden(plan);
             return Ok(Engaged::Ready);
         }
@@ -156,7 +148,7 @@ impl Session {
 
     /// Takes a backend and brings it to where the session is: settings, then what was held.
     async fn take_up(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
-        let mut work = match self.fetch(plan, text).await {
+        let mut work = match self.fetch(plan, text).await? {
             Ok(work) => work,
             Err(report) => return Ok(Engaged::Refused(report)),
         };
@@ -184,21 +176,27 @@ impl Session {
     }
 
     /// A backend that this session has kept, or one from the pool.
-    async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Box<Work>, Report> {
+    async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Result<Box<Work>, Report>, End> {
         if let Some(index) = self.kept.iter().position(|work| suits(work, plan, text)) {
-            return Ok(Box::new(self.kept.swap_remove(index)));
+            return Ok(Ok(Box::new(self.kept.swap_remove(index))));
         }
         let shard = Arc::clone(&plan.shard);
         let login = self.user.login(&shard.name);
         let pool = self.parts.pools.pool(&shard, login);
-        match pool.lease().await {
+        let lease = tokio::select! {
+            biased;
+            lease = pool.lease() => lease,
+            // Nobody stands in line for a client that has left.
+            () = self.client.hung_up() => return Err(End::Gone),
+        };
+        Ok(match lease {
             Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
             Err(error) => {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(shard = %shard.name, %error, source, "no backend");
                 Err(report::no_backend(&error))
             }
-        }
+        })
     }
 }
 
@@ -240,7 +238,7 @@ fn refused_setting(text: &Text) -> Option<Refusal> {
     for change in changes {
         let value = match &change.value {
             Value::Text(text) => Some(text.as_str()),
-            // A bound value is judged when it comes.
+            // A parameter is looked at when it is bound: then it is a text, or unknown.
             Value::Default | Value::Parameter(_) => continue,
             Value::Statement(_) | Value::Unknown => None,
         };

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::backend::prepared::Key;
 use crate::protocol::answer::{self, Report};
 use crate::protocol::ask;
 use crate::protocol::frame::{Header, reply};
@@ -47,6 +46,9 @@ impl Session {
                 other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
             }
         }
+        let renamed = self.renamed_deallocate(&text, Way::Extended);
+        let sql = renamed.as_deref().map_or(parse.sql, str::as_bytes);
+        let parse = Parse { sql, ..parse };
         let statement = self.intern(&parse, text);
         self.names.statements.insert(Bytes::copy_from_slice(parse.name), statement.clone());
         if ours {
@@ -265,6 +267,11 @@ impl Session {
         if let Some(text) = &text {
             work.foresee(text, self.tracked.is_in_motion());
             work.remember(text, || String::from_utf8_lossy(&sql).into_owned());
+            if text.statements.iter().any(|statement| !statement.set_configs.is_empty()) {
+                // Fetching the rest of its rows sets nothing again.
+                let rest = Portal::Bound(Arc::default(), Bytes::new());
+                self.names.portals.insert(Bytes::copy_from_slice(name), rest);
+            }
         }
         ask::front(b'E', body.len(), body, &mut work.wire().outbox);
         work.ledger.push(Owed::Execute { to: To::Client, text });
@@ -347,19 +354,19 @@ impl Session {
     pub(super) fn sync(&mut self) -> Result<Flow, End> {
         self.pipeline = Pipeline::Open;
         match &mut self.place {
-            Place::Working(work) => work.sync(To::Client),
+            Place::Working(work) => {
+                if !self.unreported.is_empty() {
+                    work.ledger.push(Owed::Ours(self.unreported.split().freeze()));
+                }
+                work.sync(To::Client);
+            }
             Place::Idle | Place::Held(_) => {
-                let status = self.status();
                 self.before_pipeline = None;
                 self.names.portals.clear();
-                answer::ready(status, &mut self.client.outbox);
+                self.write_ready();
             }
         }
         Ok(Flow::Next)
-    }
-
-    fn key(&self, statement: &Statement) -> Key {
-        Key { text: statement.number, path: self.path_text.clone() }
     }
 }
 

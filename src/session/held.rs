@@ -1,9 +1,9 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
 use crate::backend::settings::{Told, write_set};
-use crate::protocol::answer::Status;
+use crate::protocol::answer::{self};
 use crate::session::work::{PREFIX_TEXTS_MAX, Prefix};
-use crate::session::{Place, Session, replies};
+use crate::session::{APPLICATION, Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
 
 /// A longer text is a shard's to keep.
@@ -17,20 +17,13 @@ impl Session {
         if !statement.set_configs.is_empty() {
             return None;
         }
+        if let Act::Deallocate(name) = &statement.act {
+            return self.deallocate(name.as_deref());
+        }
         match &self.place {
             Place::Idle => self.answer_idle(statement, sql),
             Place::Held(_) => self.answer_held(statement, sql),
-            Place::Working(work) => {
-                let is_quiet = work.ledger.is_empty() && work.status == Status::InTransaction;
-                match &statement.act {
-                    // The shard does not know it by the client's name.
-                    Act::Deallocate(Some(name)) if is_quiet && self.knows(Some(name)) => {
-                        replies::forget(&mut self.names, Some(name));
-                        Some("DEALLOCATE")
-                    }
-                    _ => None,
-                }
-            }
+            Place::Working(_) => None,
         }
     }
 
@@ -46,7 +39,20 @@ impl Session {
             Act::Set(change) if change.setting == "search_path" && !change.local => {
                 self.answer_set(statement, sql)
             }
+            // A value that the client has set can be reset; of others a shard must judge.
+            Act::Set(change)
+                if change.value == Value::Default
+                    && !change.local
+                    && self.kept.is_empty()
+                    && self.tracked.get(&change.setting).is_some() =>
+            {
+                self.report_start(Some(&change.setting));
+                self.tracked.change(change);
+                self.settle_path();
+                Some(reset_tag(sql))
+            }
             Act::ResetAll if self.kept.is_empty() => {
+                self.report_start(None);
                 self.tracked.reset_all();
                 self.settle_path();
                 Some("RESET")
@@ -54,14 +60,11 @@ impl Session {
             Act::DiscardAll => {
                 // What was kept is this session's own state: it goes.
                 self.kept.clear();
+                self.report_start(None);
                 self.tracked.reset_all();
                 self.names.statements.clear();
                 self.settle_path();
                 Some("DISCARD ALL")
-            }
-            Act::Deallocate(name) if self.knows(name.as_deref()) => {
-                replies::forget(&mut self.names, name.as_deref());
-                Some(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
             }
             _ => None,
         }
@@ -86,7 +89,8 @@ impl Session {
                 self.tracked.savepoint(name);
                 "SAVEPOINT"
             }
-            Act::SetTransaction { .. } => "SET",
+            // A snapshot may be refused, and only its shard knows.
+            Act::SetTransaction { .. } if !names_snapshot(sql) => "SET",
             Act::Set(change) if change.setting == "search_path" => {
                 self.answer_set(statement, sql)?
             }
@@ -104,12 +108,38 @@ impl Session {
         let Act::Set(change) = &statement.act else { return None };
         let tag = match change.value {
             Value::Text(_) => "SET",
-            Value::Default => set_tag(sql),
+            Value::Default => reset_tag(sql),
             _ => return None,
         };
         self.tracked.change(change);
         self.settle_path();
         Some(tag)
+    }
+
+    /// Forgets a name that only this session knows. A backend at work is asked by its own name.
+    fn deallocate(&mut self, name: Option<&str>) -> Option<&'static str> {
+        if matches!(self.place, Place::Working(_)) || !self.knows(name) {
+            return None;
+        }
+        replies::forget(&mut self.names, name);
+        Some(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
+    }
+
+    /// What goes back to its start value without a shard is reported as a shard would.
+    fn report_start(&mut self, only: Option<&str>) {
+        let start = self.tracked.start();
+        let changed = self.tracked.session().iter().filter(|(setting, told)| {
+            only.is_none_or(|only| only == *setting) && start.get(setting) != Some(told)
+        });
+        for (setting, _) in changed {
+            let reported =
+                self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
+            if let Some((name, value)) = reported {
+                let own = start.get(setting).and_then(Told::text).unwrap_or_default();
+                let value = if name == APPLICATION { own } else { value };
+                answer::parameter_status(name, value, &mut self.unreported);
+            }
+        }
     }
 
     /// RESET as it is said to a shard, whose start value is not the client's.
@@ -130,9 +160,13 @@ impl Session {
     fn knows(&self, name: Option<&str>) -> bool {
         match name {
             Some(name) => self.names.statements.contains_key(name.as_bytes()),
-            // SQL-level statements live on kept backends.
-            None => self.kept.is_empty(),
+            // SQL-level statements live on backends that are kept.
+            None => self.kept.is_empty() && !self.is_pinned(),
         }
+    }
+
+    fn is_pinned(&self) -> bool {
+        matches!(&self.place, Place::Working(work) if work.keep.is_some())
     }
 
     fn is_strict_by_default(&self) -> bool {
@@ -145,6 +179,12 @@ fn text_of(sql: &[u8]) -> Option<String> {
     String::from_utf8(sql.to_vec()).ok()
 }
 
+/// `SET TRANSACTION SNAPSHOT …`
+fn names_snapshot(sql: &[u8]) -> bool {
+    sql.split(|byte| !byte.is_ascii_alphanumeric())
+        .any(|word| word.eq_ignore_ascii_case(b"snapshot"))
+}
+
 /// PostgreSQL repeats the words of the client.
 fn begin_tag(sql: &[u8]) -> &'static str {
     match first_word(sql).eq_ignore_ascii_case(b"START") {
@@ -153,6 +193,26 @@ fn begin_tag(sql: &[u8]) -> &'static str {
     }
 }
 
-fn set_tag(sql: &[u8]) -> &'static str {
+fn reset_tag(sql: &[u8]) -> &'static str {
     if first_word(sql).eq_ignore_ascii_case(b"RESET") { "RESET" } else { "SET" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_repeat_the_clients_words() {
+        for (sql, begin, reset) in [
+            ("start transaction", "START TRANSACTION", "SET"),
+            ("/* a /* b */ */ START\tTRANSACTION", "START TRANSACTION", "SET"),
+            ("-- start\nBEGIN", "BEGIN", "SET"),
+            (";; reset search_path", "BEGIN", "RESET"),
+            ("set search_path to default -- reset", "BEGIN", "SET"),
+            ("", "BEGIN", "SET"),
+            ("/*", "BEGIN", "SET"),
+        ] {
+            assert_eq!((begin_tag(sql.as_bytes()), reset_tag(sql.as_bytes())), (begin, reset));
+        }
+    }
 }

@@ -87,7 +87,8 @@ pub enum Event {
         broken: Vec<Promise>,
         skips: bool,
     },
-    Ready,
+    /// A round of the client's is over, or one of ours.
+    Ready(To),
     Parameter,
 }
 
@@ -121,11 +122,11 @@ impl Ledger {
             // In COPY mode a backend passes over Sync (`CopyGetData`).
             Owed::Sync { .. } if self.copying_in => {}
             Owed::CopyEnd => {
-                self.copying_in = false;
                 // Only a COPY that has not begun yet needs to know where its data end.
-                if !self.owed.is_empty() {
+                if !self.copying_in && !self.owed.is_empty() {
                     self.owed.push_back(Owed::CopyEnd);
                 }
+                self.copying_in = false;
             }
             owed => self.owed.push_back(owed),
         }
@@ -203,12 +204,11 @@ impl Ledger {
 
     fn ready(&mut self) -> Result<(Verdict, Event), Unasked> {
         match self.owed.pop_front() {
-            // What we said for the client has been entered before: no transaction of its own ends.
-            Some(Owed::Query { to: To::Nobody, .. } | Owed::Sync { to: To::Nobody }) => {
-                Ok((Verdict::Drop, Event::None))
+            Some(Owed::Query { to, .. } | Owed::Sync { to }) => {
+                let verdict = if to == To::Client { Verdict::Pass } else { Verdict::Drop };
+                Ok((verdict, Event::Ready(to)))
             }
-            Some(Owed::Query { .. } | Owed::Sync { .. }) => Ok((Verdict::Pass, Event::Ready)),
-            Some(Owed::FunctionCall) => Ok((Verdict::Pass, Event::Ready)),
+            Some(Owed::FunctionCall) => Ok((Verdict::Pass, Event::Ready(To::Client))),
             _ => Err(Unasked(reply::READY_FOR_QUERY)),
         }
     }
@@ -262,11 +262,10 @@ impl Ledger {
                 self.begin_copy_in();
                 return Ok((verdict, Event::None));
             }
-            reply::COMMAND_COMPLETE | reply::EMPTY_QUERY => match text.take() {
-                Some(text) => Event::Done(text, 0),
-                None => Event::None,
-            },
-            reply::PORTAL_SUSPENDED => Event::None,
+            // A suspended portal has run, too: what it does to the session it does in its first row.
+            reply::COMMAND_COMPLETE | reply::EMPTY_QUERY | reply::PORTAL_SUSPENDED => {
+                text.take().map_or(Event::None, |text| Event::Done(text, 0))
+            }
             _ => return Err(Unasked(tag)),
         };
         self.owed.pop_front();

@@ -29,6 +29,7 @@ mod wait;
 mod work;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
 use crate::directory::Directory;
 use crate::pool::Pools;
-use crate::protocol::answer::{Report, Status};
+use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::wire::Wire;
 use crate::router::{self, Asker, Path, Sight, TENANT_SETTING};
 use crate::session::cancel::Listed;
@@ -50,6 +51,12 @@ use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::{Reader, Text};
+
+/// The one reported setting that clients choose freely; every session has its own.
+pub const APPLICATION: &str = "application_name";
+
+/// The log shows this much of a text.
+const LOGGED_BYTES_MAX: usize = 2 * 1024;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -100,6 +107,8 @@ pub struct Identity {
     pub start: SettingMap,
     /// What the role's path is when the client says nothing.
     pub role_path: String,
+    /// What the greeting reported (`ParameterStatus`).
+    pub reported: Arc<BTreeMap<String, String>>,
 }
 
 /// Where the conversation stands. What a state needs lives inside it.
@@ -169,6 +178,10 @@ pub struct Session {
     path_text: Arc<str>,
     start_path: Path,
     role_path: Arc<str>,
+    /// What the client was told at its start.
+    reported: Arc<BTreeMap<String, String>>,
+    /// `ParameterStatus` that is due before the next `ReadyForQuery`.
+    unreported: BytesMut,
     names: Names,
     pipeline: Pipeline,
     /// The settings as they were before a SET that we answered in the pipeline that is open: they
@@ -188,7 +201,7 @@ impl Session {
         identity: Identity,
         listed: Listed,
     ) -> Self {
-        let Identity { user, start, role_path } = identity;
+        let Identity { user, start, role_path, reported } = identity;
         let mut session = Self {
             parts,
             client,
@@ -201,6 +214,8 @@ impl Session {
             path_text: "".into(),
             start_path: Path::default(),
             role_path: role_path.into(),
+            reported,
+            unreported: BytesMut::new(),
             names: Names::default(),
             pipeline: Pipeline::Open,
             before_pipeline: None,
@@ -262,6 +277,13 @@ impl Session {
         }
     }
 
+    /// Ends an answer that no shard had a part in.
+    fn write_ready(&mut self) {
+        let status = self.status();
+        self.client.outbox.unsplit(self.unreported.split());
+        answer::ready(status, &mut self.client.outbox);
+    }
+
     /// The role in force on the shards, for `"$user"`.
     fn role(&self) -> &str {
         let snapshot = self.parts.directory.snapshot();
@@ -314,6 +336,15 @@ impl Session {
         };
         decide(&asker)
     }
+}
+
+/// A client's text as the log may show it: in bounds, and without passwords.
+fn loggable(sql: &[u8]) -> Cow<'_, str> {
+    let secret = b"password";
+    if sql.windows(secret.len()).any(|word| word.eq_ignore_ascii_case(secret)) {
+        return "(it speaks of a password)".into();
+    }
+    String::from_utf8_lossy(&sql[..sql.len().min(LOGGED_BYTES_MAX)])
 }
 
 /// Makes an error ready to stand among replies.

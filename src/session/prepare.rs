@@ -3,13 +3,43 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::backend::prepared::{self, Key};
-use crate::protocol::answer;
+use crate::protocol::answer::{self, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::reply;
 use crate::protocol::request::Parse;
 use crate::session::ledger::{Owed, Promise, To};
+use crate::session::refuse::Way;
 use crate::session::statements::Statement;
 use crate::session::work::Work;
+use crate::session::{Place, Session};
+use crate::sql::{Act, Text};
+
+impl Session {
+    /// DEALLOCATE of a statement that was prepared over the protocol: on the backend at work it
+    /// has a name of ours.
+    pub(super) fn renamed_deallocate(&mut self, text: &Text, way: Way) -> Option<String> {
+        let [statement] = text.statements.as_slice() else { return None };
+        let Act::Deallocate(Some(name)) = &statement.act else { return None };
+        let prepared = self.names.statements.get(name.as_bytes())?.clone();
+        let key = self.key(&prepared);
+        let Place::Working(work) = &mut self.place else { return None };
+        if work.status == Status::Failed {
+            return None;
+        }
+        let is_new = work.backend().prepared.find(&key).is_none();
+        let ours = ensure_prepared(work, &prepared, key.clone(), false);
+        if is_new && way == Way::Simple {
+            // A Query must not stand behind a Parse without its Sync.
+            work.sync(To::Nobody);
+        }
+        work.backend().prepared.remove(&key);
+        Some(format!("DEALLOCATE \"{ours}\""))
+    }
+
+    pub(super) fn key(&self, statement: &Statement) -> Key {
+        Key { text: statement.number, path: self.path_text.clone() }
+    }
+}
 
 /// Sends a client's Parse under our name, unless the backend has the statement.
 pub(super) fn send_parse(work: &mut Work, parse: &Parse<'_>, key: Key) {

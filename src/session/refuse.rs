@@ -1,26 +1,15 @@
 //! Saying no: the client's transaction fails as it would on PostgreSQL, and nothing else does.
 
-use std::borrow::Cow;
-
 use crate::protocol::answer::{self, Report};
 use crate::session::engage::Engaged;
 use crate::session::ledger::To;
-use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes};
+use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes, loggable};
 
 /// In which protocol the refused request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Simple,
     Extended,
-}
-
-/// A text as the log may have it.
-pub(super) fn shown(sql: &[u8]) -> Cow<'_, str> {
-    let secret = b"password";
-    if sql.windows(secret.len()).any(|window| window.eq_ignore_ascii_case(secret)) {
-        return Cow::Borrowed("(not shown: it speaks of a password)");
-    }
-    String::from_utf8_lossy(sql)
 }
 
 impl Session {
@@ -37,7 +26,7 @@ impl Session {
                 user = %self.user.name,
                 code = %report.code,
                 message = ?report.message,
-                sql = ?shown(sql),
+                sql = ?loggable(sql),
                 "refused"
             );
         }
@@ -59,7 +48,7 @@ impl Session {
                 }
                 report.write(&mut self.client.outbox);
                 if way == Way::Simple {
-                    answer::ready(self.status(), &mut self.client.outbox);
+                    self.write_ready();
                 }
             }
             Place::Working(work) => {

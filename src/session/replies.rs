@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Buf;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::backend::prepared;
+use crate::backend::settings::Told;
 use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
-use crate::protocol::frame::{HEADER_BYTES, Header, reply};
+use crate::protocol::frame::reply;
 use crate::session::ledger::Promise;
 use crate::session::report::code;
 use crate::session::work::{Bond, Fault, Happened, Prefix, Work};
@@ -25,11 +26,15 @@ const RESET: &str = "RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;
 /// A backend that takes longer to become clean is closed.
 const RESET_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// What answers a reset is short. What is left of the client's own work is not read.
+const RESET_FRAME_BYTES_MAX: usize = 64 * 1024;
+
 impl Session {
-    /// Moves replies to the client; tells whether any of them meant something.
+    /// Moves replies to the client; tells whether any of them meant something, or was the last.
     pub(super) async fn take_replies(&mut self) -> Result<bool, End> {
         self.take_notifications()?;
         let mut any = false;
+        let was_owed = matches!(&self.place, Place::Working(work) if !work.ledger.is_empty());
         loop {
             let Place::Working(work) = &mut self.place else { return Ok(any) };
             let owed = work.ledger.len();
@@ -45,16 +50,49 @@ impl Session {
                 Err(fault) => return Err(self.fault(&fault)),
             }
         }
+        if let Place::Working(work) = &mut self.place {
+            // A request may have waited for the last of these.
+            any |= was_owed && work.ledger.is_empty();
+            if work.amiss && work.ledger.is_empty() {
+                any |= self.amend();
+            }
+        }
         // Half a message has been sent: to the shard, whatever comes next would be the rest of it.
         let is_half_written = self.rest.is_some_and(|rest| rest.pass);
         if let Place::Working(work) = &mut self.place
             && !is_half_written
             && work.is_clean()
+            && self.rest.is_none_or(|rest| !rest.pass)
         {
             self.release().await;
             any = true;
         }
         Ok(any)
+    }
+
+    /// After RESET in a transaction the shard's own start values are in force; the client's must
+    /// be, before its next request. Tells whether anything was sent.
+    fn amend(&mut self) -> bool {
+        let Place::Working(work) = &mut self.place else { return false };
+        let Some(sql) = self.tracked.amendment() else {
+            work.amiss = false;
+            return false;
+        };
+        if work.segment_open {
+            // What failed is going to be rolled back.
+            if self.pipeline == Pipeline::SkippingToSync {
+                return false;
+            }
+            work.ask_in_segment(&sql);
+            ask::flush(&mut work.wire().outbox);
+        } else if work.status == Status::InTransaction {
+            work.ask(&sql);
+        } else {
+            // Failed: to be said after ROLLBACK TO. Idle: said by whoever takes the backend next.
+            return false;
+        }
+        work.amiss = false;
+        true
     }
 
     /// What kept backends say on their own account.
@@ -117,13 +155,14 @@ impl Session {
                 work.failed = false;
             }
             Act::Set(change) => {
-                if change.value == Value::Default {
-                    (work.reset, work.needs_start) = (true, true);
-                }
+                let resets = change.value == Value::Default;
+                work.reset |= resets;
+                work.amiss |= resets;
                 tracked.change(change);
             }
             Act::ResetAll => {
-                (work.reset, work.needs_start) = (true, true);
+                work.reset = true;
+                work.amiss = true;
                 tracked.reset_all();
             }
             Act::DiscardAll => {
@@ -134,7 +173,7 @@ impl Session {
                 self.names.statements.clear();
             }
             Act::Deallocate(name) => {
-                if name.is_none() {
+                if name.as_deref().is_none_or(prepared::is_ours) {
                     work.backend().prepared.clear();
                 }
                 forget(&mut self.names, name.as_deref());
@@ -148,9 +187,9 @@ impl Session {
             | Act::Copy => {}
         }
         for change in &statement.set_configs {
-            if change.value == Value::Default {
-                (work.reset, work.needs_start) = (true, true);
-            }
+            let resets = change.value == Value::Default;
+            work.reset |= resets;
+            work.amiss |= resets;
             tracked.change(change);
         }
         self.settle_path();
@@ -210,9 +249,12 @@ impl Session {
         // Waits for a cancel that is under way: it must not hit whoever comes next.
         self.listed.reach.set(None).await;
         work.suspect |= self.listed.reach.take_cancelled();
-        let told = (!work.reset).then(|| self.tracked.session().clone());
+        let mut told = (!work.reset).then(|| self.tracked.session().clone());
+        if let (true, Some(told)) = (work.wrote, &mut told) {
+            told.set("search_path", Some(Told::Unknown));
+        }
         work.backend().told = told;
-        (work.reset, work.needs_start) = (false, false);
+        (work.reset, work.amiss, work.wrote) = (false, false, false);
         if work.keep.is_some() {
             self.kept.push(*work);
         } else if work.suspect {
@@ -241,6 +283,12 @@ impl Session {
         let Place::Working(work) = &self.place else { return End::Gone };
         let shard = &work.shard.name;
         warn!(%shard, error = %fault, "a backend cannot go on");
+        if let Fault::Reading(setting) = fault {
+            return End::told(Report::fatal(
+                code::FEATURE_NOT_SUPPORTED,
+                format!("cannot change \"{setting}\""),
+            ));
+        }
         End::told(Report::fatal(
             code::CONNECTION_FAILURE,
             format!("the conversation with shard \"{shard}\" broke down"),
@@ -285,23 +333,13 @@ fn check(lease: &mut Lease) -> String {
 
 /// Runs a text of ours; `Some` when all of it succeeded without a row and the backend is idle.
 async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
+    lease.backend().prepared.unnamed = None;
     let wire = &mut lease.backend().wire;
     ask::query(sql, &mut wire.outbox).ok()?;
-    wire.flush().await.ok()?;
     loop {
-        let Some(header) = Header::peek(&wire.inbox).ok()? else {
-            wire.fill().await.ok()?;
-            continue;
-        };
-        if wire.inbox.len() < header.frame_bytes() {
-            wire.fill().await.ok()?;
-            continue;
-        }
-        let status = wire.inbox.get(HEADER_BYTES).copied();
-        wire.inbox.advance(header.frame_bytes());
-        match header.tag {
-            reply::ERROR | reply::DATA_ROW => return None,
-            reply::READY_FOR_QUERY => return (status == Some(b'I')).then_some(()),
+        match wire.next_frame(RESET_FRAME_BYTES_MAX).await.ok()? {
+            (reply::ERROR | reply::DATA_ROW, _) => return None,
+            (reply::READY_FOR_QUERY, body) => return (*body == *b"I").then_some(()),
             _ => {}
         }
     }

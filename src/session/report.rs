@@ -90,15 +90,6 @@ fn tell(places: &[Place]) -> String {
     lines.join("; ") + "."
 }
 
-/// A RESET gives a backend its own start values; the client's follow with the next request.
-pub fn reset_in_pipeline() -> Report {
-    Report::error(
-        code::FEATURE_NOT_SUPPORTED,
-        "RESET cannot be followed by other statements before Sync",
-    )
-    .hint("Send a Sync after RESET.")
-}
-
 /// Words a text that could not be read.
 pub fn unreadable(error: &ReadError) -> Report {
     let message = error.to_string();
@@ -127,7 +118,7 @@ pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str
         value.is_some_and(|value| allowed.contains(&value.to_ascii_lowercase().as_str()))
     };
     match setting {
-        "client_encoding" if !is(&["utf8", "utf-8", "unicode", "'utf8'"]) => {
+        "client_encoding" if !value.is_some_and(is_utf8) => {
             Some("Only UTF8 is supported: in other encodings a text could be read in two ways.")
         }
         "standard_conforming_strings"
@@ -142,4 +133,11 @@ pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str
         }
         _ => None,
     }
+}
+
+/// PostgreSQL sees only the letters and digits of an encoding's name; asyncpg sends `'utf-8'`.
+fn is_utf8(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    ["utf8", "unicode"].contains(&name.as_str())
 }

@@ -6,7 +6,7 @@ use crate::protocol::answer::Report;
 use crate::protocol::ask;
 use crate::protocol::cursor::Malformed;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
-use crate::protocol::request::RequestTag;
+use crate::protocol::request::{self, RequestTag};
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
 use crate::session::ledger::Owed;
 use crate::session::report::code;
@@ -45,7 +45,7 @@ impl Session {
                     return Ok(taken);
                 }
             }
-            let Some((tag, header)) = Header::peek_request(inbox).map_err(violation)? else {
+            let Some((tag, header)) = request::peek(inbox).map_err(violation)? else {
                 return Ok(taken);
             };
             self.check_size(tag, header)?;

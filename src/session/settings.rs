@@ -33,12 +33,6 @@ impl Settings {
         &self.start
     }
 
-    /// What is in force of the settings that have a start value.
-    pub fn started(&self) -> SettingMap {
-        let told = |setting: &str| Some((setting.to_owned(), self.get(setting)?.clone()));
-        SettingMap::new(self.start.iter().filter_map(|(setting, _)| told(setting)).collect())
-    }
-
     /// The values that outlive the transaction.
     pub fn session(&self) -> &SettingMap {
         &self.now.session
@@ -140,6 +134,26 @@ impl Settings {
             self.now.local.remove(setting);
             self.now.session.set(setting, told);
         }
+    }
+
+    /// Says the client's start values, or what came after them, again: RESET on a shard gives the
+    /// shard's own.
+    pub fn amendment(&self) -> Option<String> {
+        let mut sql = Vec::new();
+        for (setting, start) in self.start.iter() {
+            let quote = postgres_protocol::escape::escape_literal;
+            let mut say = |told: Option<&Told>, local: bool| {
+                if let Some(text) = told.and_then(Told::text) {
+                    let (setting, text) = (quote(setting), quote(text));
+                    sql.push(format!("pg_catalog.set_config({setting},{text},{local})"));
+                }
+            };
+            say(self.now.session.get(setting), false);
+            if let Some(local) = self.now.local.get(setting) {
+                say(local.as_ref().or(Some(start)), true);
+            }
+        }
+        (!sql.is_empty()).then(|| format!("SELECT {}", sql.join(",")))
     }
 
     pub fn reset_all(&mut self) {

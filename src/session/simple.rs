@@ -26,7 +26,7 @@ impl Session {
         };
         if let Some(tag) = self.answer(&text, sql) {
             answer::command_complete(tag, &mut self.client.outbox);
-            answer::ready(self.status(), &mut self.client.outbox);
+            self.write_ready();
             return Ok(Flow::Next);
         }
         let plan = match self.check_order(&text).and_then(|()| self.plan_for(&text)) {
@@ -42,9 +42,21 @@ impl Session {
             Engaged::Wait => return Ok(Flow::Wait),
             Engaged::Refused(report) => return self.refuse(report, Way::Simple, sql).await,
         }
+        // PostgreSQL forgets the unnamed statement at every Query.
+        self.names.statements.remove(&b""[..]);
+        let renamed = self.renamed_deallocate(&text, Way::Simple);
+        let in_motion = self.tracked.is_in_motion();
         if let Place::Working(work) = &mut self.place {
+            work.foresee(&text, in_motion);
             work.remember(&text, || String::from_utf8_lossy(sql).into_owned());
-            ask::front(b'Q', body.len(), body, &mut work.wire().outbox);
+            let out = &mut work.wire().outbox;
+            match renamed {
+                Some(sql) => {
+                    ask::front(b'Q', sql.len() + 1, &[sql.as_bytes(), b"\0"].concat(), out)
+                }
+                None => ask::front(b'Q', body.len(), body, out),
+            }
+            work.backend().prepared.unnamed = None;
             work.ledger.push(Owed::Query { to: To::Client, text: Some(text), done: 0 });
             // It ends what a pipeline has begun, as a Sync would.
             work.segment_open = false;

@@ -14,7 +14,7 @@ use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
-use crate::sql::{Act, Keep, Leaves, Statement, Text, Value};
+use crate::sql::{Access, Act, Keep, Leaves, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -24,6 +24,9 @@ pub const PREFIX_TEXTS_MAX: usize = 100;
 
 /// Nobody has a portal of this name, so executing it fails; the shard's log says why.
 const REFUSED_PORTAL: &str = "veneer refused a statement";
+
+/// For what we execute in a client's pipeline.
+const PORTAL: &str = "_veneer";
 
 /// Whether the transaction may still move to another shard.
 #[derive(Debug)]
@@ -50,10 +53,11 @@ pub enum Fault {
     Unasked(#[from] Unasked),
     #[error("the shard sent a malformed message of type {0:#04x}")]
     Malformed(u8),
-    #[error("the shard would read the client's texts in another way than veneer does")]
-    Lexing,
     #[error("the shard refused what the session had set before")]
     Settings,
+    /// Code that we cannot see has changed how texts are read.
+    #[error("the setting \"{0}\" of a shard has changed behind our back")]
+    Reading(String),
 }
 
 /// What a reply means for the session.
@@ -80,7 +84,7 @@ pub struct Work {
     pub bond: Bond,
     /// Something of the extended protocol was sent and no Sync yet: an implicit transaction.
     pub segment_open: bool,
-    /// Settings may change when what is on its way is done, and with them the route.
+    /// Settings or prepared statements may change when what is on its way is done.
     pub unsettled: bool,
     /// An error has come since the transaction began.
     pub failed: bool,
@@ -90,10 +94,12 @@ pub struct Work {
     pub suspect: bool,
     /// A statement that was prepared before a table changed has failed for that.
     pub outdated: bool,
+    /// It has written, and triggers may have run. None of them may leave another tenant's path.
+    pub wrote: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
-    /// RESET has run, and the client's own start values have not been put back yet.
-    pub needs_start: bool,
+    /// … and the open transaction has not been told the client's since.
+    pub amiss: bool,
     partial: Option<Partial>,
 }
 
@@ -111,8 +117,9 @@ impl Work {
             keep: None,
             suspect: false,
             outdated: false,
+            wrote: false,
             reset: false,
-            needs_start: false,
+            amiss: false,
             partial: None,
         }
     }
@@ -149,8 +156,26 @@ impl Work {
     pub fn ask(&mut self, sql: &str) {
         // A text with a NUL cannot come from a client's frame or from our own code.
         if ask::query(sql, &mut self.wire().outbox).is_ok() {
+            self.backend().prepared.unnamed = None;
             self.ledger.push(Owed::Query { to: To::Nobody, text: None, done: 0 });
         }
+    }
+
+    /// As [`Work::ask`], in the middle of a pipeline, whose implicit transaction a Query would end.
+    pub fn ask_in_segment(&mut self, sql: &str) {
+        let out = &mut self.wire().outbox;
+        ask::parse(b"", sql.as_bytes(), &[0, 0], out);
+        // The unnamed portal is the client's; this one goes with the transaction, or here.
+        ask::bind_front(PORTAL.as_bytes(), b"", 6, out);
+        out.extend_from_slice(&[0; 6]);
+        ask::execute(PORTAL, out);
+        ask::close_portal(PORTAL, out);
+        self.backend().prepared.unnamed = None;
+        let promise = Promise { key: None, client_name: None };
+        self.ledger.push(Owed::Parse { to: To::Nobody, promise });
+        self.ledger.push(Owed::Bind { to: To::Nobody });
+        self.ledger.push(Owed::Execute { to: To::Nobody, text: None });
+        self.ledger.push(Owed::Close { to: To::Nobody });
     }
 
     /// Fails the shard's transaction, and puts our error in the place of the shard's.
@@ -171,10 +196,11 @@ impl Work {
     pub fn foresee(&mut self, text: &Text, in_motion: bool) {
         for statement in &text.statements {
             self.unsettled |= match &statement.act {
-                Act::Set(_) | Act::ResetAll | Act::DiscardAll => true,
+                Act::Set(_) | Act::ResetAll | Act::DiscardAll | Act::Deallocate(_) => true,
                 act if act.ends_transaction() => in_motion,
                 _ => !statement.set_configs.is_empty(),
             };
+            self.wrote |= matches!(statement.access, Access::Write | Access::Define);
             match statement.leaves {
                 Leaves::Nothing => {}
                 Leaves::Unknown => self.suspect = true,
@@ -246,7 +272,7 @@ impl Work {
                 reply::PARAMETER_STATUS => {
                     let (name, value) = parameter(body).ok_or(Fault::Malformed(header.tag))?;
                     if reads_otherwise(&name, &value) {
-                        return Err(Fault::Lexing);
+                        return Err(Fault::Reading(name));
                     }
                     backend.parameters.insert(name, value);
                 }
@@ -280,7 +306,9 @@ impl Work {
             Event::Failed { ours: false, broken, skips } => {
                 Some(Happened::Failed { broken, skips })
             }
-            Event::Ready => Some(Happened::Ready(self.status)),
+            Event::Ready(To::Client) => Some(Happened::Ready(self.status)),
+            // What we say between the client's rounds is no end of its transaction.
+            Event::Ready(To::Nobody) => None,
         })
     }
 }

@@ -87,6 +87,7 @@ const READS: &str = "currval lastval pg_sleep pg_sleep_for pg_sleep_until pg_exp
 txid_current_if_assigned txid_current_snapshot txid_status txid_visible_in_snapshot lo_get";
 
 const WRITES: &str = "nextval setval txid_current pg_current_xact_id pg_notify \
+pg_advisory_unlock pg_advisory_unlock_shared pg_advisory_unlock_all \
 lo_close lo_creat lo_create lo_export lo_from_bytea lo_import lo_lseek lo_lseek64 lo_open lo_put \
 lo_tell lo_tell64 lo_truncate lo_truncate64 lo_unlink loread lowrite \
 pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock \
@@ -103,7 +104,7 @@ brin_summarize_range gin_clean_pending_list pg_restore_relation_stats pg_clear_r
 pg_restore_attribute_stats pg_clear_attribute_stats";
 
 const LOCKS: &str = "pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock \
-pg_try_advisory_lock_shared pg_advisory_unlock pg_advisory_unlock_shared pg_advisory_unlock_all";
+pg_try_advisory_lock_shared";
 
 /// Those of the catalogue that do not begin with `pg_`.
 const CATALOGUE: &str = "has_any_column_privilege has_column_privilege has_database_privilege \

@@ -3,6 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broken;
 mod clusters;
+mod hostile;
 mod migrations;
+mod oracle;
 mod readme;
+mod routing;

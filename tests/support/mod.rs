@@ -1,6 +1,12 @@
 //! A world of three real clusters for all tests of one binary, gone when the binary ends.
 
 pub mod asked;
+pub mod message;
+pub mod script;
+pub mod transcript;
+pub mod scripted;
+pub mod served;
+pub mod wire;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -179,7 +179,13 @@ impl<'t> Walk<'t> {
                 match *field {
                     "with_clause" => {}
                     // The target is a table even where a WITH has the same name.
-                    "relation" => walk.without_ctes(tree),
+                    "relation" => {
+                        walk.without_ctes(tree);
+                        // A rule of `pg_settings` makes UPDATE a SET.
+                        if tree.node().is_some_and(is_catalogue) {
+                            walk.leave(Leaves::Unknown);
+                        }
+                    }
                     _ => walk.visit(tree),
                 }
             }
@@ -252,6 +258,13 @@ impl<'t> Walk<'t> {
             leaves: self.leaves,
             parameters: self.parameters,
         }
+    }
+}
+
+fn is_catalogue(relation: &Node) -> bool {
+    match relation.text("schemaname") {
+        "" => relation.text("relname").starts_with("pg_"),
+        schema => schema == "pg_catalog",
     }
 }
 

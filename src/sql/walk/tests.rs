@@ -95,6 +95,7 @@ fn plain_statements() {
         "INSERT INTO t SELECT * FROM acme.u RETURNING bolt.f(id)",
         "write acme bolt:other +path !unknown",
     );
+    check("UPDATE pg_settings SET setting = 'x'", "write +catalogue search_path=Unknown !unknown");
     check("UPDATE acme.t SET a = 1 FROM bolt.u WHERE u.id = t.id", "write acme bolt");
     check("DELETE FROM acme.t USING bolt.u", "write acme bolt");
     check(

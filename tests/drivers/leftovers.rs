@@ -1,0 +1,152 @@
+//! What one session leaves in a backend, the next one does not find. The pool has one backend.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::support::{direct, world};
+use crate::veneer::Veneer;
+
+/// What becomes of a session's state when its transaction has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The session has it again with its next statement; the backend serves others in between.
+    Replayed,
+    /// It came about where nobody could see it: the backend is reset, and the state is gone.
+    Undone,
+    /// The backend is the session's until it ends.
+    Pinned,
+}
+use Fate::{Pinned, Replayed, Undone};
+
+/// The fate of a state, how it comes about, and what tells whether it is there.
+const CASES: [(Fate, &str, &str); 21] = [
+    (Replayed, "SET work_mem = '7777kB'", "SHOW work_mem"),
+    (Replayed, "SET SESSION statement_timeout = '777s'", "SHOW statement_timeout"),
+    (Replayed, "SELECT set_config('work_mem', '7777kB', false)", "SHOW work_mem"),
+    (
+        Replayed,
+        "SELECT set_config('app.who', 'a', false)",
+        "SELECT current_setting('app.who', true)",
+    ),
+    (Replayed, "SET application_name = 'leftover'", "SHOW application_name"),
+    (Replayed, "SET TIME ZONE 'Asia/Tokyo'", "SHOW TimeZone"),
+    (Replayed, "SET DateStyle = 'German'", "SELECT DATE '2001-02-03'::text"),
+    (Replayed, "BEGIN; SET work_mem = '7777kB'; COMMIT", "SHOW work_mem"),
+    (
+        Replayed,
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "SHOW default_transaction_read_only",
+    ),
+    (Undone, "SELECT leave_setting()", "SHOW work_mem"),
+    (Undone, "SELECT count(*) FROM authors WHERE leave_setting() = 'x'", "SHOW work_mem"),
+    (Undone, "DO $$ BEGIN SET work_mem = '7777kB'; END $$", "SHOW work_mem"),
+    (
+        Undone,
+        "DO $$ BEGIN EXECUTE 'SET search_path = cyberdyne'; END $$",
+        "SELECT current_schema()",
+    ),
+    (Pinned, "CREATE TEMP TABLE leftover ()", "SELECT to_regclass('pg_temp.leftover')::text"),
+    (Pinned, "CREATE TEMP TABLE authors AS SELECT 1", "SELECT count(*) FROM authors"),
+    (Pinned, "LISTEN leftover", "SELECT count(*) FROM pg_listening_channels()"),
+    (
+        Pinned,
+        "SELECT pg_advisory_lock(4711)",
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+    ),
+    (Pinned, "PREPARE leftover AS SELECT 'mine'", "EXECUTE leftover"),
+    (
+        Pinned,
+        "BEGIN; DECLARE leftover CURSOR WITH HOLD FOR VALUES ('mine'); COMMIT",
+        "FETCH ALL FROM leftover",
+    ),
+    (
+        Pinned,
+        "BEGIN; DECLARE leftover CURSOR WITH HOLD FOR VALUES ('mine'); COMMIT",
+        "SELECT count(*) FROM pg_cursors",
+    ),
+    (Pinned, "SELECT setseed(0.5)", "SELECT random()"),
+];
+
+/// The first value, or the error's code.
+async fn answer(client: &Client, sql: &str) -> String {
+    match client.simple_query(sql).await {
+        Ok(messages) => {
+            let row = messages.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            });
+            // A setting that somebody once had is empty from then on, where it was NULL before.
+            row.and_then(|row| row.get(0)).unwrap_or_default().to_owned()
+        }
+        Err(error) => error.code().expect("an answer of PostgreSQL").code().to_owned(),
+    }
+}
+
+async fn leave(client: &Client, sql: &str) {
+    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+async fn oracle(tenant: &str) -> Client {
+    direct(world().shard(2).app_config().options(format!("-c search_path={tenant}"))).await
+}
+
+#[tokio::test]
+async fn what_a_session_leaves_is_not_found_by_the_next() {
+    let shard = direct(&world().shard(2).admin_config()).await;
+    let function = "CREATE FUNCTION cyberdyne.leave_setting() RETURNS text LANGUAGE sql AS
+                    $$ SELECT set_config('work_mem', '7777kB', false) $$";
+    shard.batch_execute(function).await.unwrap();
+    let veneer = Veneer::start("leftovers", 1);
+    let mut wrong = Vec::new();
+    for (fate, left, asked) in CASES {
+        let untouched = answer(&oracle("dunder_mifflin").await, asked).await;
+        let alone = oracle("cyberdyne").await;
+        leave(&alone, left).await;
+        let own = answer(&alone, asked).await;
+        // It may hold a lock that the next one wants.
+        drop(alone);
+        let mut expect = |who: &str, seen: String, expected: &String| {
+            // No two answers of random() are alike; that one is not the other is all there is.
+            let is_right = if asked.contains("random()") && who != "A" {
+                seen != own
+            } else {
+                seen == *expected
+            };
+            if !is_right {
+                wrong.push(format!("{left}; {asked}: {who} has {seen:?}, not {expected:?}"));
+            }
+        };
+
+        let first = veneer.tenant("cyberdyne").await;
+        leave(&first, left).await;
+        if fate == Pinned {
+            expect("A", answer(&first, asked).await, &own);
+            drop(first);
+            let second = veneer.tenant("dunder_mifflin").await;
+            expect("B", answer(&second, asked).await, &untouched);
+            continue;
+        }
+        let second = veneer.tenant("dunder_mifflin").await;
+        expect("B", answer(&second, asked).await, &untouched);
+        if fate == Replayed {
+            expect("A", answer(&first, asked).await, &own);
+            expect("B, again", answer(&second, asked).await, &untouched);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn names_of_statements_are_their_clients_own() {
+    let veneer = Veneer::start("leftover-names", 1);
+    let first = veneer.tenant("cyberdyne").await;
+    let second = veneer.tenant("dunder_mifflin").await;
+    // Both drivers count from the same number: the names are equal, the texts are not.
+    let mine = first.prepare("SELECT 'mine' FROM authors LIMIT 1").await.unwrap();
+    let theirs = second.prepare("SELECT 'theirs' FROM authors LIMIT 1").await.unwrap();
+    for _ in 0..3 {
+        let row = first.query_one(&mine, &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), "mine");
+        let row = second.query_one(&theirs, &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), "theirs");
+    }
+}

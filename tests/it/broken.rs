@@ -1,0 +1,122 @@
+//! A shard that talks nonsense: its backend is closed, its client told, and the next one served.
+
+use crate::support::message::{claim, message};
+use crate::support::scripted::{Says, ScriptedShard, one};
+use crate::support::served::{Veneer, Wanted};
+
+/// A veneer whose tenant `odd` lives on the scripted shard, on at most one backend.
+async fn veneer_before(shard: &ScriptedShard) -> Veneer {
+    let wanted = Wanted::default().pool_size(1).shard("shard9", shard.port);
+    wanted.tenant(("odd", "shard9", "active")).start().await
+}
+
+const BROKE_DOWN: &str = "ErrorResponse S=FATAL V=FATAL C=08006 \
+    M=the conversation with shard \"shard9\" broke down\nclosed\n";
+const LOST: &str = "ErrorResponse S=FATAL V=FATAL C=08006 \
+    M=the connection to shard \"shard9\" was lost \
+    D=Whether the last statement took effect is not known.\nclosed\n";
+
+/// The client's own conversation ends as told; a neighbour and the next one notice nothing.
+async fn check(what: &str, says: Says, expected: &str) {
+    let shard = ScriptedShard::start(says).await;
+    let veneer = veneer_before(&shard).await;
+    let mut neighbour = veneer.door("app").with("search_path", "initech").open().await;
+    let mut wire = veneer.door("app").open().await;
+    let told = wire.query("SELECT c FROM odd.t").await;
+    assert!(told.contains("DataRow one"), "{what}: {told}");
+    let told = wire.query("SELECT misbehave FROM odd.t").await;
+    assert!(told.ends_with(expected), "{what}: {told}");
+    assert!(neighbour.query("SELECT count(*) FROM authors").await.contains("DataRow 7"), "{what}");
+    // The pool holds one: it was closed, and its seat is free.
+    let told = veneer.door("app").open().await.query("SELECT c FROM odd.t").await;
+    assert!(told.contains("DataRow one"), "{what}: {told}");
+    assert!(2 <= shard.connections(), "{what}: the backend was used again");
+    veneer.assert_alive();
+}
+
+#[tokio::test]
+async fn frames_that_nobody_asked_for() {
+    let fields = b"SERROR\0C42601\0Mno\0\0";
+    for (what, bytes) in [
+        ("a type that does not exist", message(b'!', b"x")),
+        ("a length of 0", claim(b'D', 0)),
+        ("a length of 3", claim(b'D', 3)),
+        ("a length of 4 GiB", claim(b'D', u32::MAX)),
+        ("a length of 2 GiB", claim(b'D', 0x8000_0000)),
+        ("ParseComplete for a Query", message(b'1', b"")),
+        ("an authentication", message(b'R', &[0, 0, 0, 3])),
+        ("an empty ReadyForQuery", message(b'Z', b"")),
+        ("a ReadyForQuery of no state", message(b'Z', b"X")),
+        ("a long ReadyForQuery", message(b'Z', b"II")),
+        ("a bad ParameterStatus", message(b'S', b"half")),
+        ("another encoding", Vec::new()),
+        ("half an answer, then nonsense", [&one()[..40], &[0xff; 64]].concat()),
+    ] {
+        if bytes.is_empty() {
+            let says = Says::Bytes(message(b'S', b"client_encoding\0SJIS\0"));
+            check(what, says, "C=0A000 M=cannot change \"client_encoding\"\nclosed\n").await;
+        } else {
+            check(what, Says::Bytes(bytes), BROKE_DOWN).await;
+        }
+    }
+    let error = [message(b'E', fields), message(b'Z', b"I"), message(b'D', b"\0\0")].concat();
+    check_answered_then_replaced("an error, then rows", Says::Bytes(error)).await;
+}
+
+#[tokio::test]
+async fn an_end_in_the_middle() {
+    for cut in [0, 1, 4, 5, 20, one().len() - 6, one().len() - 1] {
+        let says = Says::BytesAndEnd(one()[..cut].to_vec());
+        check(&format!("the end after {cut} bytes"), says, LOST).await;
+    }
+}
+
+/// The answer was whole; what came after it must not reach anybody.
+async fn check_answered_then_replaced(what: &str, says: Says) {
+    let shard = ScriptedShard::start(says).await;
+    let veneer = veneer_before(&shard).await;
+    let mut wire = veneer.door("app").open().await;
+    let told = wire.query("SELECT misbehave FROM odd.t").await;
+    assert!(told.contains("ReadyForQuery I") || told.ends_with(BROKE_DOWN), "{what}: {told}");
+    for _ in 0..3 {
+        let mut next = veneer.door("app").open().await;
+        let told = next.query("SELECT c FROM odd.t").await;
+        assert_eq!(told.matches("DataRow").count(), 1, "{what}: {told}");
+        assert!(
+            told.ends_with("DataRow one\nCommandComplete SELECT 1\nReadyForQuery I\n"),
+            "{what}: {told}"
+        );
+    }
+    assert!(2 <= shard.connections(), "{what}: the backend was used again");
+    veneer.assert_alive();
+}
+
+#[tokio::test]
+async fn words_while_nobody_asks() {
+    for (what, bytes) in [
+        ("rows", message(b'D', b"\0\x01\0\0\0\x05wrong")),
+        ("an answer", one()),
+        ("half a message", one()[..30].to_vec()),
+        ("a ReadyForQuery", message(b'Z', b"I")),
+        ("an error", message(b'E', b"SFATAL\0C57P01\0Mgoing\0\0")),
+        ("nonsense", vec![0xff; 100]),
+    ] {
+        check_answered_then_replaced(what, Says::LaterBytes(bytes)).await;
+    }
+}
+
+/// Half a message and then nothing: who waits can go, and takes the backend along.
+#[tokio::test]
+async fn silence_in_the_middle() {
+    for cut in [0, 3, 20] {
+        let shard = ScriptedShard::start(Says::Bytes(one()[..cut].to_vec())).await;
+        let veneer = veneer_before(&shard).await;
+        let mut wire = veneer.door("app").open().await;
+        let asked = crate::support::message::query("SELECT misbehave FROM odd.t");
+        wire.send(&asked).await;
+        drop(wire);
+        let told = veneer.door("app").open().await.query("SELECT c FROM odd.t").await;
+        assert!(told.contains("DataRow one"), "cut {cut}: {told}");
+        veneer.assert_alive();
+    }
+}

@@ -1,0 +1,101 @@
+//! A shard that says what a healthy PostgreSQL will not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::message::message;
+
+/// What it answers to a Query.
+#[derive(Debug, Clone)]
+pub enum Says {
+    /// These bytes, and then it goes on.
+    Bytes(Vec<u8>),
+    /// These bytes, and then the end.
+    BytesAndEnd(Vec<u8>),
+    /// As asked, and these bytes later, while nobody asks.
+    LaterBytes(Vec<u8>),
+}
+
+/// Every connection obeys `says` on a Query whose text holds `misbehave`, and answers `one` to all
+/// others. Gone with the test's runtime.
+pub struct ScriptedShard {
+    pub port: u16,
+    connections: Arc<AtomicUsize>,
+}
+
+impl ScriptedShard {
+    pub async fn start(says: Says) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+        let port = listener.local_addr().expect("it listens").port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                // An error ends this connection alone: veneer has closed it.
+                tokio::spawn(serve(socket, says.clone()));
+            }
+        });
+        Self { port, connections }
+    }
+
+    /// Cancels are connections, too.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(mut socket: TcpStream, says: Says) -> std::io::Result<()> {
+    let length = socket.read_u32().await? as usize;
+    let mut startup = vec![0; length - 4];
+    socket.read_exact(&mut startup).await?;
+    if startup.starts_with(&80_877_102_u32.to_be_bytes()) {
+        return Ok(());
+    }
+    let greeting = [
+        message(b'R', &[0; 4]),
+        message(b'S', b"standard_conforming_strings\0on\0"),
+        message(b'S', b"client_encoding\0UTF8\0"),
+        message(b'K', &[0, 0, 0, 1, 0, 0, 0, 2]),
+        message(b'Z', b"I"),
+    ];
+    socket.write_all(&greeting.concat()).await?;
+    let mut inbox = BytesMut::new();
+    loop {
+        while inbox.len() < 5 || inbox.len() < 1 + (&inbox[1..5]).get_u32() as usize {
+            if socket.read_buf(&mut inbox).await? == 0 {
+                return Ok(());
+            }
+        }
+        let frame_bytes = 1 + (&inbox[1..5]).get_u32() as usize;
+        let frame = inbox.split_to(frame_bytes);
+        if frame[0] != b'Q' {
+            continue;
+        }
+        let misbehaves = frame.windows(9).any(|word| word == b"misbehave");
+        match &says {
+            Says::Bytes(bytes) if misbehaves => socket.write_all(bytes).await?,
+            Says::BytesAndEnd(bytes) if misbehaves => return socket.write_all(bytes).await,
+            Says::LaterBytes(bytes) if misbehaves => {
+                socket.write_all(&[one(), bytes.clone()].concat()).await?;
+            }
+            _ => socket.write_all(&one()).await?,
+        }
+    }
+}
+
+/// One row, `one`.
+pub fn one() -> Vec<u8> {
+    let column = [&b"\0\x01c\0"[..], &[0; 6], &25_u32.to_be_bytes(), &[0xff; 6], &[0; 2]].concat();
+    [
+        message(b'T', &column),
+        message(b'D', b"\0\x01\0\0\0\x03one"),
+        message(b'C', b"SELECT 1\0"),
+        message(b'Z', b"I"),
+    ]
+    .concat()
+}

@@ -1,0 +1,201 @@
+//! A veneer of a test's own, in this process, in front of the world's shards.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use veneer::config::Config;
+use veneer::demo::cluster::free_port;
+use veneer::demo::shard::{ADMIN_ROLE, APP_ROLE, DATABASE};
+use veneer::server;
+
+use super::wire::Door;
+use super::world;
+
+const START_TRIES_MAX: usize = 5;
+const POLL_EVERY: Duration = Duration::from_millis(5);
+
+/// The password of the user `proved`.
+pub const PASSWORD: &str = "open, sesame";
+
+/// Everybody's tenant, and one that each test adds: `(name, shard, standing)`.
+pub type Tenant<'a> = (&'a str, &'a str, &'a str);
+
+pub const TENANTS: [Tenant<'_>; 4] = [
+    ("bluth_co", "shard1", "active"),
+    ("cyberdyne", "shard2", "active"),
+    ("dunder_mifflin", "shard2", "active"),
+    ("initech", "shard3", "active"),
+];
+
+/// What a test wants of its veneer.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub pool_size: usize,
+    /// Beside the world's own.
+    pub tenants: Vec<(String, String, String)>,
+    /// Beside the world's own: name and port.
+    pub shards: Vec<(String, u16)>,
+    /// More of the configuration, from the first column on.
+    pub config: String,
+}
+
+/// Stops when it is dropped.
+pub struct Veneer {
+    pub port: u16,
+    pub directory_file: PathBuf,
+    shards: Vec<(String, u16)>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), server::ServeError>>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { pool_size: 2, tenants: Vec::new(), shards: Vec::new(), config: String::new() }
+    }
+}
+
+impl Wanted {
+    pub fn pool_size(self, pool_size: usize) -> Self {
+        Self { pool_size, ..self }
+    }
+
+    pub fn tenant(mut self, tenant: Tenant<'_>) -> Self {
+        let (name, shard, standing) = tenant;
+        self.tenants.push((name.to_owned(), shard.to_owned(), standing.to_owned()));
+        self
+    }
+
+    pub fn shard(mut self, name: &str, port: u16) -> Self {
+        self.shards.push((name.to_owned(), port));
+        self
+    }
+
+    pub fn config(self, config: &str) -> Self {
+        Self { config: config.to_owned(), ..self }
+    }
+
+    pub async fn start(self) -> Veneer {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = world().demo.dir.join(format!("veneer-{number}"));
+        fs::create_dir(&dir).expect("the number is ours alone");
+        let directory_file = dir.join("tenants.yaml");
+        let listed = self
+            .tenants
+            .iter()
+            .map(|(name, shard, standing)| (name.as_str(), shard.as_str(), standing.as_str()));
+        let tenants: Vec<Tenant<'_>> = TENANTS.into_iter().chain(listed).collect();
+        fs::write(&directory_file, directory(&self.shards, &tenants)).expect("it is our directory");
+        fs::write(dir.join("proved"), PASSWORD).expect("it is our directory");
+        for _ in 0..START_TRIES_MAX {
+            let port = free_port().expect("a port is free");
+            let file = dir.join("veneer.yaml");
+            fs::write(&file, self.text(port)).expect("it is our directory");
+            let config = Config::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            let stop = CancellationToken::new();
+            let mut task = tokio::spawn(server::serve(config, stop.clone()));
+            if until_heard(port, &mut task).await {
+                let shards = self.shards;
+                return Veneer { port, directory_file, shards, stop, task };
+            }
+        }
+        panic!("veneer does not listen");
+    }
+
+    fn text(&self, port: u16) -> String {
+        let Self { pool_size, config, .. } = self;
+        let mut text = format!(
+            "listen: 127.0.0.1:{port}\ndatabase: {DATABASE}\npool: {{ size_max: {pool_size} }}\n\
+             {config}\nusers:\n"
+        );
+        let users = [
+            ("app", "method: trust", "all", APP_ROLE),
+            ("admin", "method: trust", "all", ADMIN_ROLE),
+            ("limited", "method: trust", "[bluth_co, cyberdyne]", APP_ROLE),
+            ("proved", "password: { file: proved }", "all", APP_ROLE),
+        ];
+        for (user, proof, tenants, role) in users {
+            let _ = writeln!(text, "  {user}:\n    {proof}\n    tenants: {tenants}");
+            let _ = writeln!(text, "    as: {{ user: {role} }}\n    as_shard:");
+            for shard in ["shard1", "shard2", "shard3"] {
+                let file = format!("../secrets/{shard}_{role}");
+                let _ = writeln!(text, "      {shard}: {{ password: {{ file: {file} }} }}");
+            }
+        }
+        text
+    }
+}
+
+impl Veneer {
+    pub async fn start() -> Self {
+        Wanted::default().start().await
+    }
+
+    pub fn door(&self, user: &str) -> Door {
+        Door {
+            port: self.port,
+            user: user.to_owned(),
+            password: PASSWORD.to_owned(),
+            database: DATABASE.to_owned(),
+            settings: Vec::new(),
+        }
+    }
+
+    /// Writes the directory anew, as an operator does: by a rename.
+    pub fn write_directory(&self, tenants: &[Tenant<'_>]) {
+        self.write_directory_text(&directory(&self.shards, tenants));
+    }
+
+    pub fn write_directory_text(&self, text: &str) {
+        let draft = self.directory_file.with_extension("draft");
+        fs::write(&draft, text).expect("it is our directory");
+        fs::rename(&draft, &self.directory_file).expect("it is our directory");
+    }
+
+    /// Whether it still serves.
+    #[track_caller]
+    pub fn assert_alive(&self) {
+        assert!(!self.task.is_finished(), "veneer has ended");
+    }
+}
+
+impl Drop for Veneer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}
+
+fn directory(shards: &[(String, u16)], tenants: &[Tenant<'_>]) -> String {
+    let mut text = "home: shard1\nshards:\n".to_owned();
+    let ours = world().demo.shards.iter().map(|shard| (shard.name, shard.cluster.port()));
+    let others = shards.iter().map(|(name, port)| (name.as_str(), *port));
+    for (name, port) in ours.chain(others) {
+        let _ =
+            writeln!(text, "  {name}: {{ host: 127.0.0.1, port: {port}, database: {DATABASE} }}");
+    }
+    text.push_str("tenants:\n");
+    for (name, shard, standing) in tenants {
+        let _ = writeln!(text, "  {name}: {{ shard: {shard}, standing: {standing} }}");
+    }
+    text
+}
+
+async fn until_heard(port: u16, task: &mut JoinHandle<Result<(), server::ServeError>>) -> bool {
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+        // Somebody else may have taken the port before us.
+        if task.is_finished() {
+            return false;
+        }
+        sleep(POLL_EVERY).await;
+    }
+    true
+}
