@@ -15,7 +15,7 @@ use crate::session::engage::Engaged;
 use crate::session::ledger::{Owed, To};
 use crate::session::prepare::{ensure_prepared, send_parse};
 use crate::session::refuse::Way;
-use crate::session::report::code;
+use crate::session::report::{code, no_portal, no_statement};
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
@@ -386,17 +386,4 @@ fn replay_text(text: &Text, statement: &Arc<Statement>) -> Bytes {
         _ => None,
     });
     format!("SELECT {}", calls.collect::<Vec<_>>().join(",")).into()
-}
-
-fn no_statement(name: &[u8]) -> Report {
-    let report = |message| Report::error(code::INVALID_STATEMENT, message);
-    if name.is_empty() {
-        return report("unnamed prepared statement does not exist".to_owned());
-    }
-    report(format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)))
-}
-
-fn no_portal(name: &[u8]) -> Report {
-    let message = format!("portal \"{}\" does not exist", String::from_utf8_lossy(name));
-    Report::error(code::INVALID_CURSOR, message)
 }

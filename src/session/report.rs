@@ -112,6 +112,19 @@ pub fn no_backend(error: &PoolError) -> Report {
     }
 }
 
+pub fn no_statement(name: &[u8]) -> Report {
+    let report = |message| Report::error(code::INVALID_STATEMENT, message);
+    if name.is_empty() {
+        return report("unnamed prepared statement does not exist".to_owned());
+    }
+    report(format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)))
+}
+
+pub fn no_portal(name: &[u8]) -> Report {
+    let message = format!("portal \"{}\" does not exist", String::from_utf8_lossy(name));
+    Report::error(code::INVALID_CURSOR, message)
+}
+
 /// Why a setting may not have a value; an unknown value is taken for the worst.
 pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str> {
     let is = |allowed: &[&str]| {
