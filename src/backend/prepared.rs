@@ -19,6 +19,21 @@ pub struct Key {
 struct Entry {
     name: u64,
     used: u64,
+    since: Moment,
+}
+
+/// When a statement was sent to be prepared: in which lease, and in which of its rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    lease: u64,
+    round: u64,
+}
+
+/// How many rounds, each ended by a `ReadyForQuery`, a lease has begun and finished.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rounds {
+    pub begun: u64,
+    pub finished: u64,
 }
 
 /// The named statements of one backend, and its unnamed one.
@@ -26,9 +41,23 @@ struct Entry {
 pub struct Prepared {
     entries: HashMap<Key, Entry, foldhash::fast::RandomState>,
     /// What the backend's unnamed statement is, if we know.
-    pub unnamed: Option<Key>,
+    unnamed: Option<(Key, Moment)>,
     names_given: u64,
     clock: u64,
+    lease: u64,
+}
+
+/// What a Parse will have prepared, if it succeeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promised {
+    Named(Key, u64),
+    Unnamed(Key),
+}
+
+impl Moment {
+    fn holds(self, lease: u64, rounds: Rounds) -> bool {
+        self.lease != lease || self.round == rounds.begun || self.round < rounds.finished
+    }
 }
 
 /// What our names begin with, and no client's.
@@ -45,20 +74,59 @@ pub fn is_ours(name: &str) -> bool {
 }
 
 impl Prepared {
-    pub fn find(&mut self, key: &Key) -> Option<u64> {
+    /// All that was sent before is settled.
+    pub fn begin_lease(&mut self) {
+        self.lease += 1;
+    }
+
+    /// The name of a statement that will be there when what is sent now is read. In a round that
+    /// is still under way a failure may yet undo what that round has prepared.
+    pub fn find(&mut self, key: &Key, rounds: Rounds) -> Option<u64> {
         self.clock += 1;
-        let entry = self.entries.get_mut(key)?;
+        let lease = self.lease;
+        let entry = self.entries.get_mut(key).filter(|entry| entry.since.holds(lease, rounds))?;
         entry.used = self.clock;
         Some(entry.name)
     }
 
     /// Takes a new statement in; gives its name, and the name of one to close for it.
-    pub fn add(&mut self, key: Key) -> (u64, Option<u64>) {
+    pub fn add(&mut self, key: Key, rounds: Rounds) -> (u64, Option<u64>) {
         self.clock += 1;
         self.names_given += 1;
-        let evicted = if self.entries.len() < STATEMENTS_MAX { None } else { self.evict() };
-        self.entries.insert(key, Entry { name: self.names_given, used: self.clock });
-        (self.names_given, evicted)
+        let is_full = STATEMENTS_MAX <= self.entries.len() && !self.entries.contains_key(&key);
+        let evicted = if is_full { self.evict() } else { None };
+        let since = Moment { lease: self.lease, round: rounds.begun };
+        let entry = Entry { name: self.names_given, used: self.clock, since };
+        let replaced = self.entries.insert(key, entry).map(|entry| entry.name);
+        (self.names_given, evicted.or(replaced))
+    }
+
+    pub fn is_unnamed(&self, key: &Key, rounds: Rounds) -> bool {
+        let unnamed = self.unnamed.as_ref();
+        unnamed.is_some_and(|(known, since)| known == key && since.holds(self.lease, rounds))
+    }
+
+    pub fn set_unnamed(&mut self, key: Key, rounds: Rounds) {
+        self.unnamed = Some((key, Moment { lease: self.lease, round: rounds.begun }));
+    }
+
+    /// PostgreSQL forgets it at every Query.
+    pub fn forget_unnamed(&mut self) {
+        self.unnamed = None;
+    }
+
+    /// A Parse has failed, or was skipped. What was sent since under the same key stands.
+    pub fn break_promise(&mut self, promised: &Promised) {
+        match promised {
+            Promised::Named(key, name) => {
+                if self.entries.get(key).is_some_and(|entry| entry.name == *name) {
+                    self.entries.remove(key);
+                }
+            }
+            Promised::Unnamed(key) => {
+                self.unnamed.take_if(|(known, _)| known == key);
+            }
+        }
     }
 
     /// The named ones.

@@ -15,6 +15,9 @@ use crate::backend::{Backend, ConnectError};
 use crate::directory::{Address, Shard};
 use crate::tenant::{RoleName, ShardName};
 
+/// How long a failed connection speaks for its shard.
+const FAILURE_LIFE_MAX: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -127,8 +130,8 @@ impl Pool {
         let mut slot = self.slots.get_owned().await.map_err(|_| exhausted())?;
         match &mut *slot {
             Slot::Live { clean, .. } => *clean = false,
-            Slot::Dead(source) => {
-                let source = source.take().expect("a dead slot is lent once");
+            Slot::Dead { error, .. } => {
+                let source = error.take().expect("a dead slot is lent once");
                 return Err(PoolError::Unreachable { shard: self.shard.clone(), source });
             }
         }
@@ -148,7 +151,7 @@ impl Lease {
     pub fn backend(&mut self) -> &mut Backend {
         match &mut *self.slot {
             Slot::Live { backend, .. } => backend,
-            Slot::Dead(_) => unreachable!("a lease is made of a live slot"),
+            Slot::Dead { .. } => unreachable!("a lease is made of a live slot"),
         }
     }
 
@@ -165,7 +168,7 @@ impl Lease {
 #[derive(Debug)]
 enum Slot {
     Live { backend: Box<Backend>, clean: bool },
-    Dead(Option<ConnectError>),
+    Dead { error: Option<ConnectError>, since: Instant },
 }
 
 #[derive(Debug)]
@@ -186,23 +189,24 @@ impl ManageConnection for Manager {
     async fn connect(&self) -> Result<Slot, Stale> {
         Ok(match Backend::connect(&self.address, &self.login, self.connect_max).await {
             Ok(backend) => Slot::Live { backend: Box::new(backend), clean: true },
-            Err(error) => Slot::Dead(Some(error)),
+            Err(error) => Slot::Dead { error: Some(error), since: Instant::now() },
         })
     }
 
     async fn is_valid(&self, slot: &mut Slot) -> Result<(), Stale> {
         match slot {
             Slot::Live { backend, .. } if backend.is_quiet() => Ok(()),
-            // A connection that failed is handed on once, to whoever waits for it.
-            Slot::Dead(Some(_)) => Ok(()),
-            Slot::Live { .. } | Slot::Dead(None) => Err(Stale),
+            // A connection that failed is handed on once, to whoever waits for it; nobody hears of
+            // one that nobody waited for.
+            Slot::Dead { error: Some(_), since } if since.elapsed() < FAILURE_LIFE_MAX => Ok(()),
+            Slot::Live { .. } | Slot::Dead { .. } => Err(Stale),
         }
     }
 
     fn has_broken(&self, slot: &mut Slot) -> bool {
         match slot {
             Slot::Live { clean, .. } => !*clean,
-            Slot::Dead(error) => error.is_none(),
+            Slot::Dead { error, .. } => error.is_none(),
         }
     }
 }

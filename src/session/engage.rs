@@ -11,7 +11,7 @@ use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
-use crate::sql::{Act, Keep, Statement, Text, Value};
+use crate::sql::{Act, Keep, Leaves, Statement, Text, Value};
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -83,6 +83,7 @@ impl Session {
             // Before the shard has answered, only what goes there either way may follow.
             let certain = here || plan.firmness == Firmness::Soft;
             if certain && !work.unsettled {
+                self.harden(plan);
                 return Ok(Engaged::Ready);
             }
             if work.segment_open {
@@ -105,7 +106,8 @@ impl Session {
         let may_move = matches!(
             &work.bond, Bond::Soft(prefix) if !work.segment_open && !prefix.strict
         ) && plan.reason.tenant().is_some();
-        if plan.firmness != Firmness::Firm && !may_move {
+        let may_stay = plan.firmness != Firmness::Firm && !calls_elsewhere(plan, text);
+        if may_stay && !may_move {
             self.harden(plan);
             return Ok(Engaged::Ready);
         }
@@ -198,6 +200,12 @@ impl Session {
             }
         })
     }
+}
+
+/// A function without a qualifier is the tenant's, and its shard is another.
+fn calls_elsewhere(plan: &Plan, text: &Text) -> bool {
+    plan.reason.tenant().is_some()
+        && text.statements.iter().any(|statement| statement.leaves == Leaves::Unknown)
 }
 
 /// Whether a kept backend is the one for this text: SQL-level names live where they were made.

@@ -31,6 +31,10 @@ impl Session {
             Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
         };
         if let Some(report) = self.refuse_name(&parse) {
+            // What gave the name away may still fail.
+            if self.must_wait() {
+                return Ok(Flow::Wait);
+            }
             return self.refuse(report, Way::Extended, parse.sql).await;
         }
         let text = match self.read(parse.sql).await {

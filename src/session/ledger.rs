@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backend::prepared::Key;
+use crate::backend::prepared::{Promised, Rounds};
 use crate::protocol::frame::reply;
 use crate::sql::Text;
 
@@ -24,8 +24,10 @@ pub enum To {
 /// What must be undone when a Parse does not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promise {
-    pub key: Option<Key>,
-    pub client_name: Option<Bytes>,
+    /// On the backend.
+    pub promised: Option<Promised>,
+    /// Among the client's own names: the name, and the number of its statement.
+    pub client_name: Option<(Bytes, u64)>,
 }
 
 /// One reply that is to come.
@@ -100,6 +102,7 @@ pub struct Unasked(pub u8);
 #[derive(Debug, Default)]
 pub struct Ledger {
     owed: VecDeque<Owed>,
+    rounds: Rounds,
     copying_in: bool,
 }
 
@@ -117,6 +120,10 @@ impl Ledger {
         self.copying_in
     }
 
+    pub fn rounds(&self) -> Rounds {
+        self.rounds
+    }
+
     pub fn push(&mut self, owed: Owed) {
         match owed {
             // In COPY mode a backend passes over Sync (`CopyGetData`).
@@ -128,7 +135,12 @@ impl Ledger {
                 }
                 self.copying_in = false;
             }
-            owed => self.owed.push_back(owed),
+            owed => {
+                let ends_round =
+                    matches!(owed, Owed::Query { .. } | Owed::Sync { .. } | Owed::FunctionCall);
+                self.rounds.begun += u64::from(ends_round);
+                self.owed.push_back(owed);
+            }
         }
     }
 
@@ -203,6 +215,7 @@ impl Ledger {
     }
 
     fn ready(&mut self) -> Result<(Verdict, Event), Unasked> {
+        self.rounds.finished += 1;
         match self.owed.pop_front() {
             Some(Owed::Query { to, .. } | Owed::Sync { to }) => {
                 let verdict = if to == To::Client { Verdict::Pass } else { Verdict::Drop };

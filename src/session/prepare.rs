@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::backend::prepared::{self, Key};
+use crate::backend::prepared::{self, Key, Promised};
 use crate::protocol::answer::{self, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::reply;
@@ -26,7 +26,8 @@ impl Session {
         if work.status == Status::Failed {
             return None;
         }
-        let is_new = work.backend().prepared.find(&key).is_none();
+        let rounds = work.ledger.rounds();
+        let is_new = work.backend().prepared.find(&key, rounds).is_none();
         let ours = ensure_prepared(work, &prepared, key.clone(), false);
         if is_new && way == Way::Simple {
             // A Query must not stand behind a Parse without its Sync.
@@ -43,25 +44,18 @@ impl Session {
 
 /// Sends a client's Parse under our name, unless the backend has the statement.
 pub(super) fn send_parse(work: &mut Work, parse: &Parse<'_>, key: Key) {
-    let client_name = Some(Bytes::copy_from_slice(parse.name));
+    let client_name = Some((Bytes::copy_from_slice(parse.name), key.text));
+    let rounds = work.ledger.rounds();
     work.segment_open = true;
-    if parse.name.is_empty() {
-        ask::parse(b"", parse.sql, parse.types, &mut work.wire().outbox);
-        work.backend().prepared.unnamed = Some(key);
-        let promise = Promise { key: None, client_name };
-        work.ledger.push(Owed::Parse { to: To::Client, promise });
-        return;
-    }
-    if work.backend().prepared.find(&key).is_some() {
+    if !parse.name.is_empty() && work.backend().prepared.find(&key, rounds).is_some() {
         let mut complete = BytesMut::new();
         answer::bare(reply::PARSE_COMPLETE, &mut complete);
         work.ledger.push(Owed::Ours(complete.freeze()));
         return;
     }
-    let number = add_prepared(work, key.clone());
-    let name = prepared::name(number);
+    let (name, promised) = enter(work, key, parse.name.is_empty());
     ask::parse(name.as_bytes(), parse.sql, parse.types, &mut work.wire().outbox);
-    let promise = Promise { key: Some(key), client_name };
+    let promise = Promise { promised: Some(promised), client_name };
     work.ledger.push(Owed::Parse { to: To::Client, promise });
 }
 
@@ -72,31 +66,33 @@ pub(super) fn ensure_prepared(
     key: Key,
     is_unnamed: bool,
 ) -> String {
-    let prepared = &mut work.backend().prepared;
-    if is_unnamed {
-        if prepared.unnamed.as_ref() != Some(&key) {
-            prepared.unnamed = Some(key);
-            ask::parse(b"", &statement.sql, &statement.types, &mut work.wire().outbox);
-            let promise = Promise { key: None, client_name: None };
-            work.ledger.push(Owed::Parse { to: To::Nobody, promise });
-        }
+    let rounds = work.ledger.rounds();
+    let backend = work.backend();
+    if is_unnamed && backend.prepared.is_unnamed(&key, rounds) {
         return String::new();
     }
-    if let Some(number) = prepared.find(&key) {
+    if !is_unnamed && let Some(number) = backend.prepared.find(&key, rounds) {
         return prepared::name(number);
     }
-    let name = prepared::name(add_prepared(work, key.clone()));
+    let (name, promised) = enter(work, key, is_unnamed);
     ask::parse(name.as_bytes(), &statement.sql, &statement.types, &mut work.wire().outbox);
-    let promise = Promise { key: Some(key), client_name: None };
+    let promise = Promise { promised: Some(promised), client_name: None };
     work.ledger.push(Owed::Parse { to: To::Nobody, promise });
     name
 }
 
-fn add_prepared(work: &mut Work, key: Key) -> u64 {
-    let (number, evicted) = work.backend().prepared.add(key);
+/// Takes a statement in that is about to be prepared, and makes room for it.
+fn enter(work: &mut Work, key: Key, is_unnamed: bool) -> (String, Promised) {
+    let rounds = work.ledger.rounds();
+    let prepared = &mut work.backend().prepared;
+    if is_unnamed {
+        prepared.set_unnamed(key.clone(), rounds);
+        return (String::new(), Promised::Unnamed(key));
+    }
+    let (number, evicted) = prepared.add(key.clone(), rounds);
     if let Some(evicted) = evicted {
         ask::close_statement(&prepared::name(evicted), &mut work.wire().outbox);
         work.ledger.push(Owed::Close { to: To::Nobody });
     }
-    number
+    (prepared::name(number), Promised::Named(key, number))
 }

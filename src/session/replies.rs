@@ -201,12 +201,13 @@ impl Session {
         if std::mem::take(&mut work.outdated) {
             self.parts.texts.renumber();
         }
-        for Promise { key, client_name } in broken {
-            match key {
-                Some(key) => work.backend().prepared.remove(&key),
-                None => work.backend().prepared.unnamed = None,
+        for Promise { promised, client_name } in broken {
+            if let Some(promised) = promised {
+                work.backend().prepared.break_promise(&promised);
             }
-            if let Some(name) = client_name {
+            let Some((name, number)) = client_name else { continue };
+            // The client may have given the name to another statement since.
+            if self.names.statements.get(&name).is_some_and(|known| known.number == number) {
                 self.names.statements.remove(&name);
             }
         }
@@ -333,7 +334,7 @@ fn check(lease: &mut Lease) -> String {
 
 /// Runs a text of ours; `Some` when all of it succeeded without a row and the backend is idle.
 async fn run(lease: &mut Lease, sql: &str) -> Option<()> {
-    lease.backend().prepared.unnamed = None;
+    lease.backend().prepared.forget_unnamed();
     let wire = &mut lease.backend().wire;
     ask::query(sql, &mut wire.outbox).ok()?;
     loop {

@@ -56,7 +56,7 @@ impl Session {
                 }
                 None => ask::front(b'Q', body.len(), body, out),
             }
-            work.backend().prepared.unnamed = None;
+            work.backend().prepared.forget_unnamed();
             work.ledger.push(Owed::Query { to: To::Client, text: Some(text), done: 0 });
             // It ends what a pipeline has begun, as a Sync would.
             work.segment_open = false;
@@ -160,8 +160,8 @@ impl Session {
         }
         if let Place::Working(work) = &mut self.place {
             ask::parse(b"", sql, &[0, 0], &mut work.wire().outbox);
-            work.backend().prepared.unnamed = None;
-            let promise = Promise { key: None, client_name: None };
+            work.backend().prepared.forget_unnamed();
+            let promise = Promise { promised: None, client_name: None };
             work.ledger.push(Owed::Parse { to: To::Nobody, promise });
             // Should the shard know more grammar than we do, it fails here.
             work.poison(bytes(&report));

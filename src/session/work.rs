@@ -104,7 +104,8 @@ pub struct Work {
 }
 
 impl Work {
-    pub fn new(lease: Lease, shard: Arc<Shard>, bond: Bond) -> Self {
+    pub fn new(mut lease: Lease, shard: Arc<Shard>, bond: Bond) -> Self {
+        lease.backend().prepared.begin_lease();
         Self {
             lease,
             shard,
@@ -156,7 +157,7 @@ impl Work {
     pub fn ask(&mut self, sql: &str) {
         // A text with a NUL cannot come from a client's frame or from our own code.
         if ask::query(sql, &mut self.wire().outbox).is_ok() {
-            self.backend().prepared.unnamed = None;
+            self.backend().prepared.forget_unnamed();
             self.ledger.push(Owed::Query { to: To::Nobody, text: None, done: 0 });
         }
     }
@@ -170,8 +171,8 @@ impl Work {
         out.extend_from_slice(&[0; 6]);
         ask::execute(PORTAL, out);
         ask::close_portal(PORTAL, out);
-        self.backend().prepared.unnamed = None;
-        let promise = Promise { key: None, client_name: None };
+        self.backend().prepared.forget_unnamed();
+        let promise = Promise { promised: None, client_name: None };
         self.ledger.push(Owed::Parse { to: To::Nobody, promise });
         self.ledger.push(Owed::Bind { to: To::Nobody });
         self.ledger.push(Owed::Execute { to: To::Nobody, text: None });

@@ -3,6 +3,7 @@
 import asyncio
 import configparser
 import contextlib
+import faulthandler
 import hashlib
 import inspect
 import os
@@ -13,6 +14,8 @@ import uuid
 
 SHARDS = {"bluth_co": "shard1", "cyberdyne": "shard2", "dunder_mifflin": "shard2", "initech": "shard3"}
 PATIENCE = 30
+# A script that takes longer hangs; it shows where, and fails.
+SECONDS_MAX = 150
 
 _checks = []
 
@@ -60,6 +63,7 @@ def eventually(what, is_so):
 
 
 def main():
+    faulthandler.dump_traceback_later(SECONDS_MAX, exit=True)
     only = sys.argv[1:]
     wanted = [function for function in _checks if not only or function.__name__ in only]
     failed = []

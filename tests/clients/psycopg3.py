@@ -436,9 +436,15 @@ def cancelling():
 
             thread = threading.Thread(target=sleep)
             thread.start()
+            # Others read the table, too, and a cancel that comes too early stops nothing.
             eventually(f"{marker} runs", lambda: is_running(shard))
-            getattr(conn, how)()
-            thread.join(PATIENCE)
+
+            def is_stopped():
+                getattr(conn, how)()
+                thread.join(0.2)
+                return not thread.is_alive()
+
+            eventually(f"{marker} is cancelled", is_stopped)
             equal(outcome, ["57014"], how)
             equal(conn.execute("SELECT 1").fetchone(), (1,))
 

@@ -48,7 +48,7 @@ fn sent(word: &str) -> Owed {
         Some(word) => (To::Nobody, word),
         None => (To::Client, word),
     };
-    let promise = Promise { key: None, client_name: None };
+    let promise = Promise { promised: None, client_name: None };
     match word {
         "Q" => Owed::Query { to, text: None, done: 0 },
         "P" => Owed::Parse { to, promise },

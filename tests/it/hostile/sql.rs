@@ -99,6 +99,7 @@ async fn other_ways_to_read_a_text_behind_the_parsers_back() {
                     !told.contains(&format!("DataRow {value}\nCommandComplete SHOW")),
                     "{sql}: {told}"
                 );
+                drop(wire);
                 victim.check_unhurt(&sql).await;
             }
         }

@@ -69,6 +69,10 @@ async fn pipelines() {
         "Parse s - SELECT 1\nBind - s\nExecute - 0\nParse - - SELECT FROM WHERE\nSync\n\nBind - s\nExecute - 0\nSync".to_owned(),
         "Parse - - SELECT 1 / 0\nBind - -\nExecute - 0\nParse s - SELECT 1\nSync\n\nBind - s\nExecute - 0\nSync".to_owned(),
         "Parse s - SELECT 1 FROM nowhere\nSync\n\nParse s - SELECT 1\nBind - s\nExecute - 0\nSync".to_owned(),
+        // What a later round has prepared stands, whatever an earlier one had to give up.
+        "Parse - - SELECT 1 / 0\nBind - -\nExecute - 0\nParse - - SELECT 2\nSync\nParse - - SELECT 3\nSync\n\nBind - -\nExecute - 0\nSync".to_owned(),
+        "Parse - - SELECT 1 / 0\nBind - -\nExecute - 0\nParse s - SELECT 9\nSync\nParse t - SELECT 9\nBind - t\nExecute - 0\nSync\n\nBind - t\nExecute - 0\nSync".to_owned(),
+        "Parse - - SELECT 1 / 0\nBind - -\nExecute - 0\nParse s - SELECT 9\nSync\nParse s - SELECT 9\nBind - s\nExecute - 0\nSync\n\nBind - s\nExecute - 0\nSync".to_owned(),
         "Sync\nSync\n\nSync".to_owned(),
         "Parse s - SELECT 5\nSync\nSync\nBind - s\nSync\nExecute - 0\nSync".to_owned(),
         "Parse - - DISCARD ALL\nBind - -\nExecute - 0\nSync\n\nQuery SELECT 1".to_owned(),

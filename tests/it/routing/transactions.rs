@@ -187,3 +187,26 @@ async fn a_tenantless_read_binds_softly() {
     )
     .await;
 }
+
+/// What was pipelined behind a tenantless read is not lost when the transaction would move.
+#[tokio::test]
+async fn a_write_behind_a_soft_read_binds_firmly() {
+    let veneer = Veneer::start().await;
+    let mut wire = veneer.door("app").open().await;
+    let told = wire
+        .play(
+            "Query BEGIN\nQuery SELECT 1\nQuery UPDATE bluth_co.books SET title = title\n\n\
+             Query SELECT count(*) FROM initech.books\n\nQuery ROLLBACK",
+        )
+        .await;
+    assert!(told.contains("UPDATE 8"), "{told}");
+    assert!(told.contains("M=the transaction runs on shard \"shard1\" and cannot go on"), "{told}");
+    // A function of the path's tenant is not looked for on another shard.
+    let told = wire
+        .play(
+            "Query SET search_path = initech\n\nQuery BEGIN\n\nQuery SELECT 1 FROM cyberdyne.books\n\n\
+             Query SELECT nobody_knows_it()\n\nQuery ROLLBACK",
+        )
+        .await;
+    assert!(told.contains(" C=0A000 "), "{told}");
+}
