@@ -19,7 +19,7 @@ use crate::session::report::{code, no_portal, no_statement};
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
-use crate::sql::{Act, Text, Value};
+use crate::sql::{Text, Value};
 
 /// Portals of one client that are open at once.
 const PORTALS_MAX: usize = 10_000;
@@ -41,6 +41,9 @@ impl Session {
             Ok(text) => text,
             Err(error) => return self.unreadable(&error, Way::Extended, parse.sql).await,
         };
+        if self.may_become_ours(&text) {
+            return Ok(Flow::Wait);
+        }
         // What hangs on values is prepared when they come.
         let ours = self.is_ours(&text)
             || (text.awaits_values() && !matches!(self.place, Place::Working(_)));
@@ -122,27 +125,6 @@ impl Session {
         }
     }
 
-    /// While no shard works, these are answered here, as in the simple protocol.
-    fn is_ours(&self, text: &Text) -> bool {
-        if matches!(self.place, Place::Working(_)) {
-            return false;
-        }
-        let [statement] = text.statements.as_slice() else { return false };
-        statement.set_configs.is_empty()
-            && match &statement.act {
-                Act::Begin { .. }
-                | Act::Commit { .. }
-                | Act::Rollback { .. }
-                | Act::Savepoint(_)
-                | Act::SetTransaction { .. }
-                | Act::ResetAll
-                | Act::DiscardAll
-                | Act::Deallocate(_) => true,
-                Act::Set(change) => change.setting == "search_path",
-                _ => false,
-            }
-    }
-
     pub(super) async fn bind(&mut self, header: Header, body: &[u8]) -> Result<Flow, End> {
         let is_whole = body.len() == header.body_bytes;
         let checked = BindNames::read(body)
@@ -161,6 +143,9 @@ impl Session {
             let message = format!("more than {PORTALS_MAX} portals");
             let report = Report::error(code::LIMIT_EXCEEDED, message);
             return self.refuse(report, Way::Extended, b"").await;
+        }
+        if self.may_become_ours(&statement.text) {
+            return Ok(Flow::Wait);
         }
         if self.is_ours(&statement.text) {
             if bind.parameter_count() != Some(0) {

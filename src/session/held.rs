@@ -27,6 +27,41 @@ impl Session {
         }
     }
 
+    /// While no shard works, these are answered here, as in the simple protocol.
+    pub(super) fn is_ours(&self, text: &Text) -> bool {
+        if matches!(self.place, Place::Working(_)) {
+            return false;
+        }
+        let [statement] = text.statements.as_slice() else { return false };
+        statement.set_configs.is_empty()
+            && match &statement.act {
+                Act::Begin { .. }
+                | Act::Commit { .. }
+                | Act::Rollback { .. }
+                | Act::Savepoint(_)
+                | Act::SetTransaction { .. }
+                | Act::ResetAll
+                | Act::DiscardAll
+                | Act::Deallocate(_) => true,
+                Act::Set(change) => change.setting == "search_path",
+                _ => false,
+            }
+    }
+
+    /// BEGIN or SET that opens a round while the one before is not answered: the backend may be
+    /// free by then, and what follows may belong to another shard.
+    pub(super) fn may_become_ours(&self, text: &Text) -> bool {
+        let Place::Working(work) = &self.place else { return false };
+        let [statement] = text.statements.as_slice() else { return false };
+        let opens_round = !work.segment_open && !work.ledger.is_empty();
+        opens_round
+            && match &statement.act {
+                Act::Begin { .. } | Act::ResetAll | Act::DiscardAll => true,
+                Act::Set(change) => change.setting == "search_path",
+                _ => false,
+            }
+    }
+
     fn answer_idle(&mut self, statement: &Statement, sql: &[u8]) -> Option<&'static str> {
         match &statement.act {
             Act::Begin { strict } => {

@@ -139,8 +139,10 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Waits until `count` backends of the shard are at work on a text that has `marker` in it.
 pub async fn until_active(superuser: &Client, marker: &str, count: i64) {
+    // While it is only being prepared, a text is active, too, and a cancel would come too early.
     let sql = "SELECT count(*) FROM pg_stat_activity \
-               WHERE state = 'active' AND pid <> pg_backend_pid() AND strpos(query, $1) > 0";
+               WHERE state = 'active' AND pid <> pg_backend_pid() AND strpos(query, $1) > 0 \
+               AND (wait_event = 'PgSleep' OR strpos(query, 'pg_sleep') = 0)";
     until_equal(superuser, sql, marker, count).await;
 }
 
