@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::{BufMut, BytesMut};
 use pgwire::error::ErrorInfo;
 use pgwire::messages::Message;
-use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ErrorResponse};
+use pgwire::messages::response::{CommandComplete, ErrorResponse};
 use pgwire::messages::startup::{
     Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey,
 };
@@ -130,10 +130,6 @@ pub fn backend_key_data(key: CancelKey, out: &mut BytesMut) {
 
 pub fn command_complete(tag: &str, out: &mut BytesMut) {
     encode(&CommandComplete::new(tag.to_owned()), out);
-}
-
-pub fn empty_query(out: &mut BytesMut) {
-    encode(&EmptyQueryResponse::new(), out);
 }
 
 pub fn ready(status: Status, out: &mut BytesMut) {

@@ -62,7 +62,6 @@ impl Session {
         if let Place::Working(work) = &mut self.place
             && !is_half_written
             && work.is_clean()
-            && self.rest.is_none_or(|rest| !rest.pass)
         {
             self.release().await;
             any = true;
