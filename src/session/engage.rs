@@ -11,7 +11,7 @@ use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
-use crate::sql::{Act, Keep, Leaves, Statement, Text, Value};
+use crate::sql::{Act, Keep, Statement, Text, Value};
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -150,6 +150,7 @@ impl Session {
 
     /// Takes a backend and brings it to where the session is: settings, then what was held.
     async fn take_up(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
+        self.tell_pins(text);
         let mut work = match self.fetch(plan, text).await? {
             Ok(work) => work,
             Err(report) => return Ok(Engaged::Refused(report)),
@@ -205,7 +206,7 @@ impl Session {
 /// A function without a qualifier is the tenant's, and its shard is another.
 fn calls_elsewhere(plan: &Plan, text: &Text) -> bool {
     plan.reason.tenant().is_some()
-        && text.statements.iter().any(|statement| statement.leaves == Leaves::Unknown)
+        && text.statements.iter().any(|statement| statement.leaves.unknown)
 }
 
 /// Whether a kept backend is the one for this text: SQL-level names live where they were made.
@@ -215,7 +216,7 @@ fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
         .iter()
         .any(|statement| matches!(statement.act, Act::Execute(_) | Act::Deallocate(_)));
     if by_name && plan.firmness != Firmness::Firm {
-        return work.keep == Some(Keep::Prepared) || work.shard.name == plan.shard.name;
+        return work.keeps.contains(Keep::Prepared) || work.shard.name == plan.shard.name;
     }
     work.shard.name == plan.shard.name
 }

@@ -286,7 +286,9 @@ impl Session {
             other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
         }
         let key = self.key(statement);
+        let in_motion = self.tracked.is_in_motion();
         if let Place::Working(work) = &mut self.place {
+            work.foresee(&statement.text, in_motion);
             let name = ensure_prepared(work, statement, key, false);
             // No parameters, no formats.
             let nothing = [0; 6];

@@ -201,7 +201,7 @@ impl Session {
     }
 
     fn is_pinned(&self) -> bool {
-        matches!(&self.place, Place::Working(work) if work.keep.is_some())
+        matches!(&self.place, Place::Working(work) if !work.keeps.is_empty())
     }
 
     fn is_strict_by_default(&self) -> bool {

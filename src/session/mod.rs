@@ -17,6 +17,7 @@ mod engage;
 mod extended;
 mod held;
 mod ledger;
+mod pins;
 mod prepare;
 mod refuse;
 mod replies;

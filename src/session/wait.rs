@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::protocol::answer::Report;
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
+use crate::session::replies::lost_pins;
 use crate::session::report::code;
 use crate::session::{End, Place, Session};
 
@@ -59,7 +60,10 @@ impl Session {
                 }
             }
         }
-        ready |= self.poll_kept(cx);
+        match self.poll_kept(cx) {
+            Ok(heard) => ready |= heard,
+            Err(end) => return Poll::Ready(Err(end)),
+        }
         let inbox_bytes_max = INBOX_BYTES_MAX.max(self.wanted_bytes);
         if takes_requests && self.client.inbox.len() < inbox_bytes_max {
             match self.client.poll_fill(cx) {
@@ -72,17 +76,16 @@ impl Session {
     }
 
     /// Kept backends may speak at any time: notifications, or their end.
-    fn poll_kept(&mut self, cx: &mut Context<'_>) -> bool {
+    fn poll_kept(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut ready = false;
-        self.kept.retain_mut(|work| match work.wire().poll_fill(cx) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(0) | Err(_)) => false,
-            Poll::Ready(Ok(_)) => {
-                ready = true;
-                true
+        for work in &mut self.kept {
+            match work.wire().poll_fill(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Err(lost_pins(&work.shard)),
+                Poll::Ready(Ok(_)) => ready = true,
             }
-        });
-        ready
+        }
+        Ok(ready)
     }
 
     /// The backend is gone with work under way.

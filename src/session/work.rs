@@ -14,7 +14,7 @@ use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
-use crate::sql::{Access, Act, Keep, Leaves, Statement, Text, Value};
+use crate::sql::{Access, Act, Keeps, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -89,7 +89,13 @@ pub struct Work {
     /// An error has come since the transaction began.
     pub failed: bool,
     /// State that only this backend has.
-    pub keep: Option<Keep>,
+    pub keeps: Keeps,
+    /// What the session was last known to have there.
+    pub pinned: Keeps,
+    /// Such state may have come or gone: the shard knows.
+    pub doubtful: bool,
+    /// Kinds of it that the transaction has ended on all shards.
+    pub freed: Keeps,
     /// Code that we cannot see has run: the backend is reset before anyone else has it.
     pub suspect: bool,
     /// A statement that was prepared before a table changed has failed for that.
@@ -115,7 +121,10 @@ impl Work {
             segment_open: false,
             unsettled: false,
             failed: false,
-            keep: None,
+            keeps: Keeps::NONE,
+            pinned: Keeps::NONE,
+            doubtful: false,
+            freed: Keeps::NONE,
             suspect: false,
             outdated: false,
             wrote: false,
@@ -202,11 +211,12 @@ impl Work {
                 _ => !statement.set_configs.is_empty(),
             };
             self.wrote |= matches!(statement.access, Access::Write | Access::Define);
-            match statement.leaves {
-                Leaves::Nothing => {}
-                Leaves::Unknown => self.suspect = true,
-                Leaves::State(keep) => self.keep = Some(keep),
-            }
+            let leaves = statement.leaves;
+            self.suspect |= leaves.unknown;
+            self.doubtful |= leaves.unknown
+                || !leaves.keeps.is_empty()
+                || statement.frees.some && !self.keeps.is_empty();
+            self.keeps |= leaves.keeps;
         }
     }
 

@@ -8,6 +8,7 @@ mod fallback;
 mod functions;
 mod guard;
 mod keywords;
+mod leaves;
 mod lex;
 mod literal;
 mod parse;
@@ -17,6 +18,7 @@ mod shape;
 mod tree;
 mod walk;
 
+pub use leaves::{Frees, Keep, Keeps, Leaves};
 pub use lex::first_word;
 pub use reader::{Reader, Settings};
 
@@ -51,6 +53,7 @@ pub struct Statement {
     /// `set_config` calls in it, in order. (`SET` itself is an [`Act`].)
     pub set_configs: Vec<Change>,
     pub leaves: Leaves,
+    pub frees: Frees,
     /// Bound parameters, counted from 1, whose value may name a schema as a `Perhaps` literal
     /// would: `nextval($1)`, `$1::regclass`, `table_schema = $1` in a catalogue statement.
     pub parameters: Vec<u16>,
@@ -151,6 +154,8 @@ pub struct Change {
     pub value: Value,
     /// Ends with the transaction (SET LOCAL, `set_config(…, true)`).
     pub local: bool,
+    /// The parameter, counted from 1, whose value says whether it is local.
+    pub local_bound: Option<u16>,
 }
 
 /// The new value of a setting.
@@ -167,29 +172,6 @@ pub enum Value {
     Parameter(u16),
     /// Computed by an expression: only the shard knows.
     Unknown,
-}
-
-/// What a statement may leave in its backend after its transaction has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Leaves {
-    Nothing,
-    /// It runs code that we cannot see (functions we do not know, CALL, DO): a setting may have
-    /// changed.
-    Unknown,
-    /// State that only this backend has; the session must keep it.
-    State(Keep),
-}
-
-/// Why a session must keep a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Keep {
-    Listen,
-    TempTable,
-    AdvisoryLock,
-    HoldCursor,
-    Prepared,
-    Library,
-    Seed,
 }
 
 /// Why a text cannot be read.

@@ -4,7 +4,7 @@ use pg_query::protobuf::{DiscardMode, GrantTargetType, ObjectType as O, ReindexO
 
 use super::Walk;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Act, Keep, Leaves, NameKind};
+use crate::sql::{Access, Act, Frees, Keep, Keeps, Leaves, NameKind};
 
 /// `CURSOR_OPT_HOLD` of PostgreSQL's sources.
 const CURSOR_HOLD: i64 = 0x20;
@@ -27,13 +27,20 @@ impl<'t> Walk<'t> {
             // It names constraints, which the path finds; the transaction has bound its shard.
             "ConstraintsSetStmt" => {}
             "DiscardStmt" => {
-                if node.number("target") == DiscardMode::DiscardAll as i64 {
+                let target = node.number("target");
+                if target == DiscardMode::DiscardAll as i64 {
                     self.act = Act::DiscardAll;
+                    self.frees = Frees::all(Keep::ALL.into_iter().collect());
+                } else if target == DiscardMode::DiscardTemp as i64 {
+                    self.frees = Frees::all(Keeps::of(Keep::TempTable));
                 }
             }
             "DeallocateStmt" => {
                 let name = node.text("name");
-                self.act = Act::Deallocate((!name.is_empty()).then(|| name.to_owned()));
+                let name = (!name.is_empty()).then(|| name.to_owned());
+                let prepared = Keeps::of(Keep::Prepared);
+                self.frees = if name.is_some() { Frees::SOME } else { Frees::all(prepared) };
+                self.act = Act::Deallocate(name);
             }
             "PrepareStmt" => {
                 self.act = Act::Prepare(node.text("name").to_owned());
@@ -51,10 +58,12 @@ impl<'t> Walk<'t> {
                 self.fields(node);
             }
             "CopyStmt" => self.copy(node),
-            "ExplainStmt" | "FetchStmt" | "ClosePortalStmt" | "UnlistenStmt" => {
+            "ExplainStmt" | "FetchStmt" => {
                 self.raise(Access::Read);
                 self.fields(node);
             }
+            "ClosePortalStmt" => self.free_named(node.text("portalname"), Keep::HoldCursor),
+            "UnlistenStmt" => self.free_named(node.text("conditionname"), Keep::Listen),
             "ListenStmt" => {
                 self.raise(Access::Read);
                 self.keep(Keep::Listen);
@@ -66,11 +75,11 @@ impl<'t> Walk<'t> {
             }
             "DoStmt" => {
                 self.raise(Access::Write);
-                self.leave(Leaves::Unknown);
+                self.leave(Leaves::UNKNOWN);
             }
             "CallStmt" => {
                 self.raise(Access::Write);
-                self.leave(Leaves::Unknown);
+                self.leave(Leaves::UNKNOWN);
                 self.fields(node);
             }
             "TruncateStmt" | "LockStmt" | "VacuumStmt" | "ClusterStmt" | "RefreshMatViewStmt" => {
@@ -104,6 +113,12 @@ impl<'t> Walk<'t> {
         });
     }
 
+    /// CLOSE and UNLISTEN: of one name, or of all.
+    fn free_named(&mut self, name: &str, keep: Keep) {
+        self.raise(Access::Read);
+        self.frees = if name.is_empty() { Frees::all(Keeps::of(keep)) } else { Frees::SOME };
+    }
+
     fn copy(&mut self, node: &'t Node) {
         let outside = !node.text("filename").is_empty() || node.flag("is_program");
         if node.flag("is_from") || outside {
@@ -130,6 +145,7 @@ impl<'t> Walk<'t> {
         match node.kind {
             "CreateSchemaStmt" => return self.create_schema(node),
             "DropStmt" => {
+                self.frees = Frees::SOME;
                 let kind = node.number("remove_type");
                 if kind == O::ObjectSchema as i64 {
                     self.raise(Access::Lifecycle);
@@ -155,7 +171,7 @@ impl<'t> Walk<'t> {
             _ => self.fields(node),
         }
         // A definition without a schema lands where the path says.
-        let temporary = self.leaves == Leaves::State(Keep::TempTable);
+        let temporary = self.leaves.keeps.contains(Keep::TempTable);
         self.unqualified |= self.names.is_empty() && !temporary;
     }
 
