@@ -47,6 +47,7 @@ impl Session {
         let engaged = match &mut self.place {
             Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
             Place::Working(_) => self.go_on(plan, text).await?,
+            Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
         if let (Statements::All, Engaged::Ready, Place::Working(work)) =
             (self.parts.log, &engaged, &self.place)
@@ -157,16 +158,15 @@ impl Session {
         };
         let held = match std::mem::replace(&mut self.place, Place::Idle) {
             Place::Held(prefix) => Some(prefix),
-            Place::Idle | Place::Working(_) => None,
+            Place::Idle | Place::Working(_) | Place::Lost(_) => None,
         };
         self.listed.reach.set(Some(work.target())).await;
-        let before = self.tracked.before();
-        if let Some(sql) = before.difference(work.backend().told.as_ref()) {
-            work.ask(&sql);
-        }
+        let difference = self.tracked.before().difference(work.backend().told.as_ref());
+        difference.iter().for_each(|sql| work.ask(sql));
         self.tracked.begin();
         if let Some(prefix) = &held {
             prefix.texts.iter().for_each(|text| work.ask(text));
+            work.status = Status::InTransaction;
         }
         // A strict transaction's first statement takes its snapshot for good.
         let prefix = held.unwrap_or_default();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::answer::{self, Report};
+use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::{Header, reply};
 use crate::protocol::request::{self, BindNames, Parse, Subject};
@@ -351,7 +351,14 @@ impl Session {
                 }
                 work.sync(To::Client);
             }
-            Place::Idle | Place::Held(_) => {
+            Place::Idle | Place::Held(_) | Place::Lost(_) => {
+                if let Place::Lost(lost) = &mut self.place
+                    && lost.status() == Status::Idle
+                {
+                    // Its commit is what is lost.
+                    lost.refusal().write(&mut self.client.outbox);
+                    self.place = Place::Idle;
+                }
                 self.before_pipeline = None;
                 self.names.portals.clear();
                 self.write_ready();

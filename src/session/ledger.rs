@@ -4,6 +4,8 @@
 //! known whether the client waits for it. The ledger is also the proof that a backend is clean:
 //! an idle one owes nothing.
 
+pub mod wreck;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

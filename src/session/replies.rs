@@ -14,7 +14,7 @@ use crate::protocol::ask;
 use crate::protocol::frame::reply;
 use crate::session::ledger::Promise;
 use crate::session::report::code;
-use crate::session::work::{Bond, Fault, Happened, Prefix, Work};
+use crate::session::work::{Bond, Happened, Prefix, Work};
 use crate::session::{End, Pipeline, Place, Session};
 use crate::sql::{Act, Keeps, Text, Value};
 
@@ -48,7 +48,10 @@ impl Session {
                     self.follow(happened);
                 }
                 Ok(None) => break,
-                Err(fault) => return Err(self.fault(&fault)),
+                Err(fault) => {
+                    self.fault(fault).await?;
+                    return Ok(true);
+                }
             }
         }
         if let Place::Working(work) = &mut self.place {
@@ -276,22 +279,6 @@ impl Session {
             lease.backend().told = None;
             clean(lease, "ROLLBACK").await;
         });
-    }
-
-    fn fault(&mut self, fault: &Fault) -> End {
-        let Place::Working(work) = &self.place else { return End::Gone };
-        let shard = &work.shard.name;
-        warn!(%shard, error = %fault, "a backend cannot go on");
-        if let Fault::Reading(setting) = fault {
-            return End::told(Report::fatal(
-                code::FEATURE_NOT_SUPPORTED,
-                format!("cannot change \"{setting}\""),
-            ));
-        }
-        End::told(Report::fatal(
-            code::CONNECTION_FAILURE,
-            format!("the conversation with shard \"{shard}\" broke down"),
-        ))
     }
 }
 

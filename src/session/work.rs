@@ -12,6 +12,7 @@ use crate::pool::Lease;
 use crate::protocol::answer::Status;
 use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
+use crate::protocol::told;
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
 use crate::sql::{Access, Act, Keeps, Statement, Text, Value};
@@ -53,8 +54,11 @@ pub enum Fault {
     Unasked(#[from] Unasked),
     #[error("the shard sent a malformed message of type {0:#04x}")]
     Malformed(u8),
-    #[error("the shard refused what the session had set before")]
-    Settings,
+    #[error("the shard refused what the session had set before: {0}")]
+    Settings(String),
+    /// An error that ends the backend, byte for byte.
+    #[error("the shard has ended the connection")]
+    Fatal(Bytes),
     /// Code that we cannot see has changed how texts are read.
     #[error("the setting \"{0}\" of a shard has changed behind our back")]
     Reading(String),
@@ -153,6 +157,11 @@ impl Work {
     /// Nothing is under way: the next request begins something new.
     pub fn is_between_requests(&self) -> bool {
         self.ledger.is_empty() && !self.segment_open && self.partial.is_none()
+    }
+
+    /// The client has got a part of a message, and no more will come of it.
+    pub fn is_amid_frame(&self) -> bool {
+        self.partial.as_ref().is_some_and(|frame| frame.pass)
     }
 
     /// The proof without which a backend does not go home.
@@ -277,9 +286,16 @@ impl Work {
             }
             let here = frame_bytes.min(rest.len());
             let body = &rest[HEADER_BYTES..here];
+            let mut error = String::new();
             match header.tag {
                 reply::READY_FOR_QUERY => self.status = status(body)?,
-                reply::ERROR => self.outdated |= is_of_outdated_plan(body),
+                reply::ERROR if told::is_fatal(body) => {
+                    return Err(Fault::Fatal(Bytes::copy_from_slice(&rest[..here])));
+                }
+                reply::ERROR => {
+                    self.outdated |= told::is_of_outdated_plan(body);
+                    error = told::message(body);
+                }
                 reply::PARAMETER_STATUS => {
                     let (name, value) = parameter(body).ok_or(Fault::Malformed(header.tag))?;
                     if reads_otherwise(&name, &value) {
@@ -303,17 +319,17 @@ impl Work {
             if let Verdict::Replace(report) = verdict {
                 out.extend_from_slice(&report);
             }
-            if let Some(happened) = self.judge(event)? {
+            if let Some(happened) = self.judge(event, error)? {
                 return Ok(Some(happened));
             }
         }
     }
 
-    fn judge(&self, event: Event) -> Result<Option<Happened>, Fault> {
+    fn judge(&self, event: Event, error: String) -> Result<Option<Happened>, Fault> {
         Ok(match event {
             Event::None | Event::Parameter => None,
             Event::Done(text, index) => Some(Happened::Done(text, index)),
-            Event::Failed { ours: true, .. } => return Err(Fault::Settings),
+            Event::Failed { ours: true, .. } => return Err(Fault::Settings(error)),
             Event::Failed { ours: false, broken, skips } => {
                 Some(Happened::Failed { broken, skips })
             }
@@ -359,13 +375,6 @@ fn reads_otherwise(parameter: &str, value: &str) -> bool {
         "standard_conforming_strings" => value != "on",
         _ => false,
     }
-}
-
-/// `cached plan must not change result type`, by the name of the function that says so: the words
-/// depend on the language.
-fn is_of_outdated_plan(body: &[u8]) -> bool {
-    let routine = b"\0RRevalidateCachedQuery\0";
-    body.windows(routine.len()).any(|window| window == routine)
 }
 
 fn status(body: &[u8]) -> Result<Status, Fault> {

@@ -26,21 +26,11 @@ impl<'t> Walk<'t> {
             "TransactionStmt" => self.transaction(node),
             // It names constraints, which the path finds; the transaction has bound its shard.
             "ConstraintsSetStmt" => {}
-            "DiscardStmt" => {
-                let target = node.number("target");
-                if target == DiscardMode::DiscardAll as i64 {
-                    self.act = Act::DiscardAll;
-                    self.frees = Frees::all(Keep::ALL.into_iter().collect());
-                } else if target == DiscardMode::DiscardTemp as i64 {
-                    self.frees = Frees::all(Keeps::of(Keep::TempTable));
-                }
-            }
+            "DiscardStmt" => self.discard(node.number("target")),
             "DeallocateStmt" => {
                 let name = node.text("name");
-                let name = (!name.is_empty()).then(|| name.to_owned());
-                let prepared = Keeps::of(Keep::Prepared);
-                self.frees = if name.is_some() { Frees::SOME } else { Frees::all(prepared) };
-                self.act = Act::Deallocate(name);
+                self.free_named(name, Keep::Prepared);
+                self.act = Act::Deallocate((!name.is_empty()).then(|| name.to_owned()));
             }
             "PrepareStmt" => {
                 self.act = Act::Prepare(node.text("name").to_owned());
@@ -62,8 +52,14 @@ impl<'t> Walk<'t> {
                 self.raise(Access::Read);
                 self.fields(node);
             }
-            "ClosePortalStmt" => self.free_named(node.text("portalname"), Keep::HoldCursor),
-            "UnlistenStmt" => self.free_named(node.text("conditionname"), Keep::Listen),
+            "ClosePortalStmt" => {
+                self.raise(Access::Read);
+                self.free_named(node.text("portalname"), Keep::HoldCursor);
+            }
+            "UnlistenStmt" => {
+                self.raise(Access::Read);
+                self.free_named(node.text("conditionname"), Keep::Listen);
+            }
             "ListenStmt" => {
                 self.raise(Access::Read);
                 self.keep(Keep::Listen);
@@ -113,9 +109,17 @@ impl<'t> Walk<'t> {
         });
     }
 
-    /// CLOSE and UNLISTEN: of one name, or of all.
+    fn discard(&mut self, target: i64) {
+        if target == DiscardMode::DiscardAll as i64 {
+            self.act = Act::DiscardAll;
+            self.frees = Frees::all(Keep::ALL.into_iter().collect());
+        } else if target == DiscardMode::DiscardTemp as i64 {
+            self.frees = Frees::all(Keeps::of(Keep::TempTable));
+        }
+    }
+
+    /// CLOSE, DEALLOCATE and UNLISTEN: of one name, or of all.
     fn free_named(&mut self, name: &str, keep: Keep) {
-        self.raise(Access::Read);
         self.frees = if name.is_empty() { Frees::all(Keeps::of(keep)) } else { Frees::SOME };
     }
 
