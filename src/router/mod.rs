@@ -85,7 +85,8 @@ impl Path {
     fn unknown(&self, shared: &[SchemaName]) -> Option<&str> {
         self.schemas.iter().find_map(|schema| match schema {
             PathSchema::Named(name) if !is_system(name) && !is_shared(name, shared) => {
-                Some(name.as_str())
+                // `''`, which means "no schema at all", is nobody's slip.
+                Some(name.as_str()).filter(|name| !name.is_empty())
             }
             PathSchema::Named(_) | PathSchema::Role(_) => None,
         })

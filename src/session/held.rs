@@ -174,9 +174,11 @@ impl Session {
         for (setting, _) in changed {
             let reported =
                 self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
-            if let Some((name, value)) = reported {
-                let own = start.get(setting).and_then(Told::text).unwrap_or_default();
-                let value = if name == APPLICATION { own } else { value };
+            let Some((name, value)) = reported else { continue };
+            let own = start.get(setting).and_then(Told::text).unwrap_or_default();
+            let value = if name == APPLICATION { own } else { value };
+            // What the client was told last is the start value, unless it was told otherwise since.
+            if self.reported_since.remove(name).is_some_and(|known| known != value) {
                 answer::parameter_status(name, value, &mut self.unreported);
             }
         }

@@ -209,6 +209,8 @@ impl Ledger {
             match owed {
                 Owed::Sync { .. } => break,
                 Owed::Parse { promise, .. } => broken.push(promise.clone()),
+                // No `ReadyForQuery` will come of these.
+                Owed::Query { .. } | Owed::FunctionCall => self.rounds.finished += 1,
                 _ => {}
             }
             self.owed.pop_front();

@@ -188,6 +188,8 @@ pub struct Session {
     role_path: Arc<str>,
     /// What the client was told at its start.
     reported: Arc<BTreeMap<String, String>>,
+    /// … and what it has been told since, where that is something else.
+    reported_since: BTreeMap<String, String>,
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
@@ -225,6 +227,7 @@ impl Session {
             start_path: Path::default(),
             role_path: role_path.into(),
             reported,
+            reported_since: BTreeMap::new(),
             unreported: BytesMut::new(),
             names: Names::default(),
             pipeline: Pipeline::Open,

@@ -213,6 +213,7 @@ impl Session {
     fn follow_ready(&mut self, status: Status) {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
+        self.reported_since.extend(work.reported.drain(..));
         let before_pipeline = self.before_pipeline.take();
         if status != Status::Idle {
             return;

@@ -110,6 +110,8 @@ pub struct Work {
     pub reset: bool,
     /// … and the open transaction has not been told the client's since.
     pub amiss: bool,
+    /// `ParameterStatus` that the client has got of it.
+    pub reported: Vec<(String, String)>,
     partial: Option<Partial>,
 }
 
@@ -134,6 +136,7 @@ impl Work {
             wrote: false,
             reset: false,
             amiss: false,
+            reported: Vec::new(),
             partial: None,
         }
     }
@@ -286,7 +289,7 @@ impl Work {
             }
             let here = frame_bytes.min(rest.len());
             let body = &rest[HEADER_BYTES..here];
-            let mut error = String::new();
+            let (mut error, mut reported) = (String::new(), None);
             match header.tag {
                 reply::READY_FOR_QUERY => self.status = status(body)?,
                 reply::ERROR if told::is_fatal(body) => {
@@ -301,6 +304,7 @@ impl Work {
                     if reads_otherwise(&name, &value) {
                         return Err(Fault::Reading(name));
                     }
+                    reported = Some((name.clone(), value.clone()));
                     backend.parameters.insert(name, value);
                 }
                 _ => {}
@@ -311,6 +315,7 @@ impl Work {
                 self.partial = Some(Partial { bytes_left: frame_bytes - here, pass });
             }
             if verdict == Verdict::Pass {
+                self.reported.extend(reported);
                 *passed += here;
             } else {
                 pass(inbox, out, passed);

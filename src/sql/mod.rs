@@ -31,6 +31,16 @@ pub struct Text {
 }
 
 impl Text {
+    /// COMMIT or ROLLBACK, and nothing else.
+    pub fn ends_transaction(&self) -> bool {
+        matches!(&self.statements[..], [statement] if statement.act.ends_transaction())
+    }
+
+    /// A command that takes no parameters and gives no rows.
+    pub fn is_rowless(&self) -> bool {
+        matches!(&self.statements[..], [statement] if statement.act.is_rowless())
+    }
+
     /// Whether a statement stands behind one that ends the transaction, or a part of it.
     pub fn goes_on_after_its_transaction(&self) -> bool {
         let before_last = self.statements.split_last().map_or(&[][..], |(_, before)| before);
@@ -139,6 +149,13 @@ pub enum Act {
 }
 
 impl Act {
+    fn is_rowless(&self) -> bool {
+        !matches!(
+            self,
+            Self::None | Self::Prepare(_) | Self::Execute(_) | Self::Show(_) | Self::Copy
+        )
+    }
+
     /// COMMIT, ROLLBACK, ROLLBACK TO: settings become what they were before.
     pub fn ends_transaction(&self) -> bool {
         matches!(self, Self::Commit { .. } | Self::Rollback { .. } | Self::RollbackTo(_))

@@ -52,14 +52,8 @@ impl<'t> Walk<'t> {
                 self.raise(Access::Read);
                 self.fields(node);
             }
-            "ClosePortalStmt" => {
-                self.raise(Access::Read);
-                self.free_named(node.text("portalname"), Keep::HoldCursor);
-            }
-            "UnlistenStmt" => {
-                self.raise(Access::Read);
-                self.free_named(node.text("conditionname"), Keep::Listen);
-            }
+            "ClosePortalStmt" => self.close(node.text("portalname"), Keep::HoldCursor),
+            "UnlistenStmt" => self.close(node.text("conditionname"), Keep::Listen),
             "ListenStmt" => {
                 self.raise(Access::Read);
                 self.keep(Keep::Listen);
@@ -116,6 +110,11 @@ impl<'t> Walk<'t> {
         } else if target == DiscardMode::DiscardTemp as i64 {
             self.frees = Frees::all(Keeps::of(Keep::TempTable));
         }
+    }
+
+    fn close(&mut self, name: &str, keep: Keep) {
+        self.raise(Access::Read);
+        self.free_named(name, keep);
     }
 
     /// CLOSE, DEALLOCATE and UNLISTEN: of one name, or of all.
