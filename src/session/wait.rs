@@ -2,20 +2,32 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::answer::Report;
+use crate::protocol::ask;
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
 use crate::session::report::code;
 use crate::session::{End, Place, Session};
 
 /// Requests are taken in up to here while others are under way.
-const INBOX_BYTES_MAX: usize = 64 * 1024;
+pub(super) const INBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// PostgreSQL answers a client that has closed its own side only, and so do we; but one that has
+/// died looks the same until something is written to it. After a silence so long it is taken for
+/// dead, and what it runs is stopped.
+const HALF_CLOSED_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Writes what can be written and waits until something has come, or a full side has room.
     pub(super) async fn wait(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
+        if self.half_closed {
+            let heard = timeout(HALF_CLOSED_SILENCE_MAX, poll_fn(|cx| self.poll(cx))).await;
+            return heard.unwrap_or(Err(End::Gone));
+        }
         if !matches!(self.place, Place::Idle) {
             return poll_fn(|cx| self.poll(cx)).await;
         }
@@ -39,7 +51,7 @@ impl Session {
         let has_room = self.client.outbox.len() < OUTBOX_BYTES_MAX;
         ready |= was_full && has_room;
 
-        let mut takes_requests = has_room;
+        let mut takes_requests = has_room && !self.half_closed;
         if let Place::Working(work) = &mut self.place {
             let wire = work.wire();
             let was_full = OUTBOX_BYTES_MAX <= wire.outbox.len();
@@ -63,12 +75,44 @@ impl Session {
         let inbox_bytes_max = INBOX_BYTES_MAX.max(self.wanted_bytes);
         if takes_requests && self.client.inbox.len() < inbox_bytes_max {
             match self.client.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Gone)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(End::Gone)),
+                Poll::Ready(Ok(0)) => {
+                    self.half_closed = true;
+                    self.ask_for_the_rest();
+                    // From now on it is waited in another way.
+                    ready |= self.has_answers_due();
+                }
                 Poll::Ready(Ok(_)) => ready = true,
                 Poll::Pending => {}
             }
         }
+        if self.half_closed && !ready && !self.has_answers_due() {
+            return Poll::Ready(Err(End::Gone));
+        }
         if ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Nothing more comes from the client: no Sync, and no Flush, without which the shard would keep
+    /// its answers to itself.
+    fn ask_for_the_rest(&mut self) {
+        if let Place::Working(work) = &mut self.place
+            && work.segment_open
+            && !work.ledger.is_copying_in()
+        {
+            ask::flush(&mut work.wire().outbox);
+        }
+    }
+
+    /// Whether a client that sends no more still has something to read.
+    fn has_answers_due(&self) -> bool {
+        let is_working = match &self.place {
+            // In the middle of a COPY, or of a message, the shard waits for the client.
+            Place::Working(work) => {
+                !work.ledger.is_empty() && !work.ledger.is_copying_in() && self.rest.is_none()
+            }
+            Place::Idle | Place::Held(_) => false,
+        };
+        is_working || !self.client.outbox.is_empty()
     }
 
     /// Kept backends may speak at any time: notifications, or their end.
