@@ -1,17 +1,25 @@
 //! Getting a backend to work for the session, made to look like the session's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::info;
 
 use crate::backend::prepared;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
+use crate::protocol::wire::Wire;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
+use crate::session::wait::INBOX_BYTES_MAX;
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
 use crate::sql::{Act, Keep, Statement, Text, Value};
+use crate::tls::Socket;
+
+/// How long a client that sends no more may stand in line for a backend.
+const HALF_CLOSED_LINE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -190,7 +198,7 @@ impl Session {
             biased;
             lease = pool.lease() => lease,
             // Nobody stands in line for a client that has left.
-            () = self.client.hung_up() => return Err(End::Gone),
+            () = gone(&mut self.client) => return Err(End::Gone),
         };
         Ok(match lease {
             Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
@@ -200,6 +208,14 @@ impl Session {
                 Err(report::no_backend(&error))
             }
         })
+    }
+}
+
+/// Waits until the client has left. One that has closed its own side only, which looks the same,
+/// has some time in line.
+async fn gone(client: &mut Wire<Socket>) {
+    if client.closed(INBOX_BYTES_MAX).await.is_ok() {
+        sleep(HALF_CLOSED_LINE_MAX).await;
     }
 }
 

@@ -39,7 +39,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
@@ -54,6 +53,7 @@ use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::{Reader, Text};
+use crate::tls::Socket;
 
 /// The one reported setting that clients choose freely; every session has its own.
 pub const APPLICATION: &str = "application_name";
@@ -174,7 +174,9 @@ impl End {
 
 pub struct Session {
     parts: Arc<Parts>,
-    client: Wire<TcpStream>,
+    client: Wire<Socket>,
+    /// The client sends no more. It may still read.
+    half_closed: bool,
     user: Arc<User>,
     listed: Listed,
     place: Place,
@@ -209,7 +211,7 @@ pub struct Session {
 impl Session {
     pub fn new(
         parts: Arc<Parts>,
-        client: Wire<TcpStream>,
+        client: Wire<Socket>,
         identity: Identity,
         listed: Listed,
     ) -> Self {
@@ -217,6 +219,7 @@ impl Session {
         let mut session = Self {
             parts,
             client,
+            half_closed: false,
             user,
             listed,
             place: Place::Idle,
