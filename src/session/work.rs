@@ -15,6 +15,7 @@ use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::told;
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
+use crate::session::report::is_utf8;
 use crate::sql::{Access, Act, Keeps, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
@@ -376,7 +377,7 @@ impl Partial {
 /// from then on a text could hide names from us.
 fn reads_otherwise(parameter: &str, value: &str) -> bool {
     match parameter {
-        "client_encoding" => value != "UTF8",
+        "client_encoding" => !is_utf8(value),
         "standard_conforming_strings" => value != "on",
         _ => false,
     }
