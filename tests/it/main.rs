@@ -10,3 +10,4 @@ mod migrations;
 mod oracle;
 mod readme;
 mod routing;
+mod tls;
