@@ -207,6 +207,8 @@ impl Session {
             }
         }
         if skips {
+            // Even a Query, which else ends a pipeline, is passed over: the shard waits for a Sync.
+            work.segment_open = true;
             self.pipeline = Pipeline::SkippingToSync;
         }
     }
