@@ -171,7 +171,13 @@ impl Session {
             Place::Idle | Place::Working(_) | Place::Lost(_) => {}
         }
         self.listed.reach.set(Some(work.target())).await;
-        let difference = self.tracked.before().difference(work.backend().told.as_ref());
+        let mut difference = self.tracked.before().difference(work.backend().told.as_ref());
+        work.asks_sequence = self.asks_sequence;
+        if work.backend().sequences_of.take_if(|owner| *owner != self.listed.key.process).is_some()
+        {
+            // `lastval` must not tell what another session was given.
+            difference.add("DISCARD SEQUENCES");
+        }
         difference.iter().for_each(|sql| work.ask(sql));
         self.tracked.begin();
         if let Some(prefix) = &held {

@@ -202,6 +202,8 @@ pub struct Session {
     rest: Option<Rest>,
     /// What the message at the front of the inbox says, while it waits for its turn.
     awaited: Option<Arc<Text>>,
+    /// It has asked for `currval` or `lastval`.
+    asks_sequence: bool,
     /// The size of the message that is awaited whole.
     wanted_bytes: usize,
     /// The client has said goodbye: what it asked before is finished, and nothing more is read.
@@ -236,6 +238,7 @@ impl Session {
             pipeline: Pipeline::Open,
             rest: None,
             awaited: None,
+            asks_sequence: false,
             wanted_bytes: 0,
             leaving: false,
         };

@@ -16,7 +16,7 @@ use crate::session::ledger::Promise;
 use crate::session::report::code;
 use crate::session::work::{Bond, Happened, Prefix, Work};
 use crate::session::{End, Pipeline, Place, Session};
-use crate::sql::{Act, Keeps, Text, Value};
+use crate::sql::{Act, Keep, Keeps, Text, Value};
 
 /// Undoes everything that code which we could not see may have left. Prepared statements are ours
 /// and stay. `DISCARD ALL` would take them, and cannot stand beside other statements.
@@ -250,8 +250,13 @@ impl Session {
             told.set("search_path", Some(Told::Unknown));
         }
         work.backend().told = told;
+        if work.wrote {
+            work.backend().sequences_of = Some(self.listed.key.process);
+        }
         (work.reset, work.amiss, work.wrote) = (false, false, false);
         let freed = std::mem::take(&mut work.freed);
+        work.keeps = work.keeps.without(freed.and(Keeps::of(Keep::Sequence)));
+        self.asks_sequence |= work.asks_sequence;
         // One that does not answer is closed; if it held something, the session ends with it.
         let answers = !work.doubtful || self.ask_pins(&mut work).await.is_some();
         if !work.keeps.is_empty() {
@@ -316,6 +321,7 @@ async fn clean(mut lease: Lease, sql: &str) {
         Ok(Some(())) => {
             if is_reset {
                 lease.backend().told = Some(Default::default());
+                lease.backend().sequences_of = None;
             }
             lease.give_back();
         }

@@ -19,7 +19,7 @@ use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
 use crate::session::report::is_utf8;
 use crate::session::work::pieces::{Partial, pass};
-use crate::sql::{Access, Act, Keeps, Statement, Text, Value};
+use crate::sql::{Access, Act, Keep, Keeps, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -95,6 +95,8 @@ pub struct Work {
     pub pinned: Keeps,
     /// Such state may have come or gone: the shard knows.
     pub doubtful: bool,
+    /// The session asks for `currval`: what it writes may be asked for later.
+    pub asks_sequence: bool,
     /// Kinds of it that the transaction has ended on all shards.
     pub freed: Keeps,
     /// Code that we cannot see has run: the backend is reset before anyone else has it.
@@ -127,6 +129,7 @@ impl Work {
             keeps: Keeps::NONE,
             pinned: Keeps::NONE,
             doubtful: false,
+            asks_sequence: false,
             freed: Keeps::NONE,
             suspect: false,
             outdated: false,
@@ -220,6 +223,11 @@ impl Work {
                 _ => !statement.set_configs.is_empty(),
             };
             self.wrote |= matches!(statement.access, Access::Write | Access::Define);
+            self.asks_sequence |= statement.asks_sequence;
+            if self.asks_sequence && self.wrote && !self.keeps.contains(Keep::Sequence) {
+                self.keeps |= Keeps::of(Keep::Sequence);
+                self.doubtful = true;
+            }
             let leaves = statement.leaves;
             self.suspect |= leaves.unknown;
             self.doubtful |= leaves.unknown

@@ -17,6 +17,7 @@ impl Text {
             parameters: Vec::new(),
             leaves: Leaves::UNKNOWN,
             frees: Frees::SOME,
+            asks_sequence: false,
         };
         Self { statements: vec![statement] }
     }

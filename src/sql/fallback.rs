@@ -68,6 +68,7 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
         set_configs: Vec::new(),
         leaves,
         frees: Frees::SOME,
+        asks_sequence: false,
         parameters: Vec::new(),
     };
     Ok(Findings { text: Text { statements: vec![statement] }, literal_free: false })

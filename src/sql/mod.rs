@@ -64,6 +64,8 @@ pub struct Statement {
     pub set_configs: Vec<Change>,
     pub leaves: Leaves,
     pub frees: Frees,
+    /// `currval`, `lastval`: the answer is in the backend that served the session before.
+    pub asks_sequence: bool,
     /// Bound parameters, counted from 1, whose value may name a schema as a `Perhaps` literal
     /// would: `nextval($1)`, `$1::regclass`, `table_schema = $1` in a catalogue statement.
     pub parameters: Vec<u16>,

@@ -68,6 +68,10 @@ impl<'t> Walk<'t> {
         match effect {
             Effect::Harmless => {}
             Effect::Reads => self.raise(Access::Read),
+            Effect::AsksSequence => {
+                self.raise(Access::Read);
+                self.asks_sequence = true;
+            }
             Effect::Catalogue => {
                 self.raise(Access::Read);
                 self.catalogue = true;

@@ -109,6 +109,8 @@ impl<'t> Walk<'t> {
             self.frees = Frees::all(Keep::ALL.into_iter().collect());
         } else if target == DiscardMode::DiscardTemp as i64 {
             self.frees = Frees::all(Keeps::of(Keep::TempTable));
+        } else if target == DiscardMode::DiscardSequences as i64 {
+            self.frees = Frees::all(Keeps::of(Keep::Sequence));
         }
     }
 

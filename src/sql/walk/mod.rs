@@ -46,6 +46,7 @@ struct Walk<'t> {
     access: Access,
     leaves: Leaves,
     frees: Frees,
+    asks_sequence: bool,
     act: Act,
     names: Vec<Name>,
     known_names: HashSet<Name>,
@@ -75,6 +76,7 @@ impl<'t> Walk<'t> {
             access: Access::Nothing,
             leaves: Leaves::default(),
             frees: Frees::default(),
+            asks_sequence: false,
             act: Act::None,
             names: Vec::new(),
             known_names: HashSet::new(),
@@ -259,6 +261,7 @@ impl<'t> Walk<'t> {
             set_configs: self.set_configs,
             leaves: self.leaves,
             frees: self.frees,
+            asks_sequence: self.asks_sequence,
             parameters: self.parameters,
         }
     }

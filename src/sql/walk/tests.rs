@@ -574,5 +574,6 @@ fn what_ends_session_state() {
     check("DEALLOCATE ALL", true, &[Keep::Prepared]);
     check("DISCARD TEMP", true, &[Keep::TempTable]);
     check("DISCARD ALL", true, &Keep::ALL);
-    check("DISCARD PLANS; DISCARD SEQUENCES", false, &[]);
+    check("DISCARD SEQUENCES", true, &[Keep::Sequence]);
+    check("DISCARD PLANS", false, &[]);
 }
