@@ -180,6 +180,7 @@ impl Session {
         }
         difference.iter().for_each(|sql| work.ask(sql));
         self.tracked.begin();
+        self.names.fresh.clear();
         if let Some(prefix) = &held {
             prefix.texts.iter().for_each(|text| work.ask(text));
             work.status = Status::InTransaction;

@@ -57,6 +57,8 @@ pub enum Owed {
     },
     Close {
         to: To,
+        /// The number of a statement of ours.
+        ours: Option<u64>,
     },
     Sync {
         to: To,
@@ -178,7 +180,7 @@ impl Ledger {
                 Owed::Query { to: To::Nobody, .. }
                 | Owed::Parse { to: To::Nobody, .. }
                 | Owed::Bind { to: To::Nobody }
-                | Owed::Close { to: To::Nobody }
+                | Owed::Close { to: To::Nobody, .. }
                 | Owed::Execute { to: To::Nobody, .. }
                 | Owed::Sync { to: To::Nobody }
                 | Owed::Poison(_),
@@ -209,6 +211,10 @@ impl Ledger {
             match owed {
                 Owed::Sync { .. } => break,
                 Owed::Parse { promise, .. } => broken.push(promise.clone()),
+                Owed::Close { ours: Some(number), .. } => {
+                    let promised = Some(Promised::Closed(*number));
+                    broken.push(Promise { promised, client_name: None });
+                }
                 // No `ReadyForQuery` will come of these.
                 Owed::Query { .. } | Owed::FunctionCall => self.rounds.finished += 1,
                 _ => {}
@@ -257,7 +263,7 @@ impl Ledger {
                 Owed::DescribeStatement | Owed::DescribePortal,
                 reply::ROW_DESCRIPTION | reply::NO_DATA,
             ) => (To::Client, true),
-            (Owed::Close { to }, reply::CLOSE_COMPLETE) => (*to, true),
+            (Owed::Close { to, .. }, reply::CLOSE_COMPLETE) => (*to, true),
             _ => return Err(Unasked(tag)),
         };
         if ends {

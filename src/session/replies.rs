@@ -122,6 +122,7 @@ impl Session {
         let Place::Working(work) = &mut self.place else { return };
         let Some(statement) = text.statements.get(index) else { return };
         work.freed |= statement.frees.all;
+        work.note_definition(statement, &self.parts.texts);
         let tracked = &mut self.tracked;
         match &statement.act {
             Act::Begin { .. } => tracked.begin(),
@@ -228,7 +229,12 @@ impl Session {
             false => self.tracked.commit(),
         }
         work.failed = false;
+        if std::mem::take(&mut work.defined) {
+            // Others have parsed, since, what only now is the past.
+            self.parts.texts.renumber();
+        }
         if work.ledger.is_empty() {
+            self.names.fresh.clear();
             work.bond = Bond::Soft(Prefix::default());
             self.names.portals.clear();
         } else {

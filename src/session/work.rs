@@ -18,6 +18,7 @@ use crate::protocol::told;
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
 use crate::session::report::is_utf8;
+use crate::session::statements::Texts;
 use crate::session::work::pieces::{Partial, pass};
 use crate::sql::{Access, Act, Keep, Keeps, Statement, Text, Value};
 
@@ -105,6 +106,8 @@ pub struct Work {
     pub outdated: bool,
     /// It has written, and triggers may have run. None of them may leave another tenant's path.
     pub wrote: bool,
+    /// The transaction has changed tables: what is parsed from then on is not what it was.
+    pub defined: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
     /// … and the open transaction has not been told the client's since.
@@ -134,6 +137,7 @@ impl Work {
             suspect: false,
             outdated: false,
             wrote: false,
+            defined: false,
             reset: false,
             amiss: false,
             reported: Vec::new(),
@@ -197,7 +201,7 @@ impl Work {
         self.ledger.push(Owed::Parse { to: To::Nobody, promise });
         self.ledger.push(Owed::Bind { to: To::Nobody });
         self.ledger.push(Owed::Execute { to: To::Nobody, text: None });
-        self.ledger.push(Owed::Close { to: To::Nobody });
+        self.ledger.push(Owed::Close { to: To::Nobody, ours: None });
     }
 
     /// Fails the shard's transaction, and puts our error in the place of the shard's.
@@ -234,6 +238,14 @@ impl Work {
                 || !leaves.keeps.is_empty()
                 || statement.frees.some && !self.keeps.is_empty();
             self.keeps |= leaves.keeps;
+        }
+    }
+
+    /// What is parsed after a table has changed is not what it was before.
+    pub fn note_definition(&mut self, statement: &Statement, texts: &Texts) {
+        if statement.access == Access::Define && statement.leaves.keeps.is_empty() {
+            self.defined = true;
+            texts.renumber();
         }
     }
 
