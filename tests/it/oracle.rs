@@ -2,6 +2,7 @@
 //! same answers, frame by frame.
 
 mod bulk;
+mod clients;
 mod extended;
 mod random;
 mod settings;
