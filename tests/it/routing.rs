@@ -1,6 +1,7 @@
 //! What only veneer does: which shard is asked what, and what is refused before any is asked.
 
 mod change;
+mod counted;
 mod sessions;
 mod transactions;
 

@@ -1,6 +1,7 @@
 //! A world of three real clusters for all tests of one binary, gone when the binary ends.
 
 pub mod asked;
+pub mod counted;
 pub mod message;
 pub mod random;
 pub mod script;
