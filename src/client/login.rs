@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use tokio::net::TcpStream;
 
 use crate::auth::scram::{self, ScramError};
 use crate::auth::users::{Proof, User, Users};
@@ -14,11 +13,12 @@ use crate::protocol::answer;
 use crate::protocol::frame::SMALL_FRAME_BYTES_MAX;
 use crate::protocol::request::{self, RequestTag};
 use crate::protocol::wire::Wire;
+use crate::tls::Socket;
 
 /// Logged in. Its session begins when the greeting has been sent.
 #[derive(Debug)]
 pub struct Client {
-    pub wire: Wire<TcpStream>,
+    pub wire: Wire<Socket>,
     pub user: Arc<User>,
     pub database: String,
     /// Run-time settings from the startup message, by lower-case name.
@@ -40,7 +40,7 @@ pub enum LoginError {
 /// A login that failed, and the wire to say so on.
 #[derive(Debug)]
 pub struct Turned {
-    pub wire: Wire<TcpStream>,
+    pub wire: Wire<Socket>,
     pub error: LoginError,
 }
 
@@ -52,7 +52,7 @@ impl Newcomer {
     /// Settles the protocol's version, then asks for the proof that the user's entry wants.
     pub async fn log_in(self, users: &Users) -> Result<Client, Box<Turned>> {
         let Self { socket, startup } = self;
-        let mut wire = Wire::new(socket);
+        let mut wire = Wire::new(Socket::Plain(socket));
         if 0 < startup.minor_version || !startup.protocol_options.is_empty() {
             answer::negotiate_protocol_version(startup.protocol_options, &mut wire.outbox);
         }
@@ -67,7 +67,7 @@ impl Newcomer {
 }
 
 async fn prove(
-    wire: &mut Wire<TcpStream>,
+    wire: &mut Wire<Socket>,
     users: &Users,
     name: &str,
 ) -> Result<Arc<User>, LoginError> {
@@ -100,7 +100,7 @@ async fn prove(
 }
 
 /// Sends what waits, and reads the body of the one message that may come now.
-async fn next_response(wire: &mut Wire<TcpStream>) -> Result<Bytes, LoginError> {
+async fn next_response(wire: &mut Wire<Socket>) -> Result<Bytes, LoginError> {
     wire.flush().await.map_err(LoginError::Broke)?;
     loop {
         match request::peek(&wire.inbox) {

@@ -21,6 +21,7 @@ use crate::server::House;
 use crate::session::report::{self, code};
 use crate::session::{APPLICATION, Identity, Session};
 use crate::sql::path;
+use crate::tls::Socket;
 
 /// Settings that cannot fail, and need no shard's opinion.
 const HARMLESS: [&str; 3] = [APPLICATION, "search_path", TENANT_SETTING];
@@ -189,7 +190,7 @@ fn clean_ascii(text: &str) -> String {
     clean.take(crate::tenant::NAME_BYTES_MAX).collect()
 }
 
-async fn tell(wire: &mut Wire<TcpStream>, report: Report) {
+async fn tell(wire: &mut Wire<Socket>, report: Report) {
     Report { severity: Severity::Fatal, ..report }.write(&mut wire.outbox);
     // The client may be gone already.
     let _ = wire.flush().await;

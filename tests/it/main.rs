@@ -5,6 +5,7 @@ mod support;
 
 mod broken;
 mod clusters;
+mod ends;
 mod hostile;
 mod migrations;
 mod oracle;

@@ -86,6 +86,11 @@ impl Wire {
         let _ = self.write.write_all(bytes).await;
     }
 
+    /// Closes our side alone: what was asked may still be answered.
+    pub async fn stop_sending(&mut self) {
+        self.write.shutdown().await.expect("it is still open");
+    }
+
     /// The next reply; `None` when the other side has closed.
     pub async fn next(&mut self) -> Option<Frame> {
         let next = next(&mut self.read, &mut self.inbox);
