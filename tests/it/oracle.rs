@@ -4,6 +4,7 @@
 mod bulk;
 mod clients;
 mod extended;
+mod pipelines;
 mod random;
 mod settings;
 mod statements;
