@@ -2,6 +2,7 @@
 
 mod change;
 mod counted;
+mod prepared;
 mod sessions;
 mod transactions;
 
