@@ -3,7 +3,9 @@
 
 mod bulk;
 mod corners;
+mod clients;
 mod extended;
+mod pipelines;
 mod random;
 mod settings;
 mod statements;

@@ -1,6 +1,9 @@
 //! What only veneer does: which shard is asked what, and what is refused before any is asked.
 
 mod change;
+mod counted;
+mod prepared;
+mod sessions;
 mod transactions;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,6 +2,7 @@
 
 pub mod asked;
 pub mod authority;
+pub mod counted;
 pub mod message;
 pub mod random;
 pub mod script;

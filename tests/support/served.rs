@@ -41,7 +41,7 @@ pub struct Wanted {
     pub pool_size: usize,
     /// Beside the world's own.
     pub tenants: Vec<(String, String, String)>,
-    /// Beside the world's own: name and port.
+    /// Beside the world's own: name and port. What asks for a password gets shard 2's.
     pub shards: Vec<(String, u16)>,
     /// More of the configuration, from the first column on.
     pub config: String,
@@ -127,6 +127,11 @@ impl Wanted {
             let _ = writeln!(text, "    as: {{ user: {role} }}\n    as_shard:");
             for shard in ["shard1", "shard2", "shard3"] {
                 let file = format!("../secrets/{shard}_{role}");
+                let _ = writeln!(text, "      {shard}: {{ password: {{ file: {file} }} }}");
+            }
+            // Behind another name there may be one of ours.
+            for (shard, _) in &self.shards {
+                let file = format!("../secrets/shard2_{role}");
                 let _ = writeln!(text, "      {shard}: {{ password: {{ file: {file} }} }}");
             }
         }
