@@ -15,6 +15,7 @@ mod parse;
 pub mod path;
 mod reader;
 mod shape;
+mod shorten;
 mod tree;
 mod walk;
 

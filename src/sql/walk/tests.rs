@@ -547,8 +547,8 @@ fn unreadable() {
     assert_eq!(error(b"SELECT '\xff'"), "invalid byte sequence for encoding \"UTF8\"");
     assert_eq!(error(b"SELECT 1\0"), "invalid byte sequence for encoding \"UTF8\"");
     assert_eq!(
-        error(&vec![b' '; (128 << 10) + 1]),
-        "the text has 131073 bytes, and at most 131072 are parsed"
+        error(&vec![b' '; (256 << 10) + 1]),
+        "the text has 262145 bytes, and at most 262144 are parsed"
     );
 }
 
