@@ -11,6 +11,23 @@ pub const STARTUP_BYTES_MAX: usize = 10_000;
 const PARAMETERS_MAX: usize = 256;
 
 const PROTOCOL_3: u16 = 3;
+
+/// The newest minor version that we speak. 3.1 never was, and is spoken as 3.0.
+const MINOR_MAX: u16 = 2;
+
+/// From this minor version on, cancel keys are long.
+const MINOR_OF_LONG_KEYS: u16 = 2;
+
+/// PostgreSQL's `MAX_CANCEL_KEY_LENGTH`, in bytes, for keys that we make.
+const LONG_KEY_BYTES: usize = 32;
+const SHORT_KEY_BYTES: usize = 4;
+
+/// PostgreSQL looks at no longer key, in bytes.
+const CANCEL_KEY_BYTES_MAX: usize = 256;
+
+/// What a client asks of the protocol, and not of the server, begins so.
+const PROTOCOL_OPTION: &str = "_pq_.";
+
 const CANCEL_CODE: u32 = 80_877_102;
 const SSL_CODE: u32 = 80_877_103;
 const GSS_CODE: u32 = 80_877_104;
@@ -25,10 +42,10 @@ pub enum First {
 }
 
 /// What proves that a cancel comes from the client whose query it stops.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CancelKey {
     pub process: u32,
-    pub secret: u32,
+    pub secret: Box<[u8]>,
 }
 
 impl std::fmt::Debug for CancelKey {
@@ -46,8 +63,32 @@ pub struct Startup {
     pub database: String,
     /// Run-time settings, by lower-case name; `options` first, own keys over them.
     pub settings: BTreeMap<String, String>,
-    /// `_pq_.` options, which nobody here knows.
+    /// `_pq_.` options, which nobody here knows, as they came.
     pub protocol_options: Vec<String>,
+}
+
+/// What we answer to a client that asks for more of the protocol than we know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Negotiation {
+    /// The version that will be spoken, major and minor in one word.
+    pub version: u32,
+    pub unknown_options: Vec<String>,
+}
+
+impl Startup {
+    pub fn negotiation(&self) -> Option<Negotiation> {
+        let is_newer = MINOR_MAX < self.minor_version;
+        let minor = self.minor_version.min(MINOR_MAX);
+        (is_newer || !self.protocol_options.is_empty()).then(|| Negotiation {
+            version: u32::from(PROTOCOL_3) << 16 | u32::from(minor),
+            unknown_options: self.protocol_options.clone(),
+        })
+    }
+
+    /// How long the cancel key is that this client can take.
+    pub fn key_bytes(&self) -> usize {
+        if self.minor_version < MINOR_OF_LONG_KEYS { SHORT_KEY_BYTES } else { LONG_KEY_BYTES }
+    }
 }
 
 /// A first packet that cannot be served. The words are PostgreSQL's where it has some.
@@ -55,7 +96,7 @@ pub struct Startup {
 pub enum StartupError {
     #[error("invalid length of startup packet")]
     Length,
-    #[error("unsupported frontend protocol {0}.{1}: server supports 3.0 to 3.0")]
+    #[error("unsupported frontend protocol {0}.{1}: server supports 3.0 to 3.{MINOR_MAX}")]
     Version(u16, u16),
     #[error("invalid startup packet layout: expected terminator as last byte")]
     Layout,
@@ -104,9 +145,11 @@ impl First {
 
 fn cancel(mut cursor: Cursor<'_>) -> Result<CancelKey, Malformed> {
     let process = cursor.i32()?.cast_unsigned();
-    let secret = cursor.i32()?.cast_unsigned();
-    cursor.end()?;
-    Ok(CancelKey { process, secret })
+    let secret = cursor.rest();
+    if !(1..=CANCEL_KEY_BYTES_MAX).contains(&secret.len()) {
+        return Err(Malformed);
+    }
+    Ok(CancelKey { process, secret: secret.into() })
 }
 
 fn startup(code: u32, mut cursor: Cursor<'_>) -> Result<Startup, StartupError> {
@@ -115,6 +158,7 @@ fn startup(code: u32, mut cursor: Cursor<'_>) -> Result<Startup, StartupError> {
         return Err(StartupError::Version(major, minor));
     }
     let mut own: BTreeMap<String, String> = BTreeMap::new();
+    let mut protocol_options = Vec::new();
     loop {
         let name = cursor.text().map_err(|_| StartupError::Layout)?;
         if name.is_empty() {
@@ -125,16 +169,20 @@ fn startup(code: u32, mut cursor: Cursor<'_>) -> Result<Startup, StartupError> {
         if PARAMETERS_MAX <= own.len() {
             return Err(StartupError::Many);
         }
+        if name.starts_with(PROTOCOL_OPTION) {
+            protocol_options.push(name.clone());
+        }
         if own.insert(name.clone(), utf8(value)?).is_some() {
             return Err(StartupError::Twice(name));
         }
     }
     cursor.end().map_err(|_| StartupError::Layout)?;
-    sort_out(minor, own)
+    let startup = sort_out(own)?;
+    Ok(Startup { minor_version: minor, protocol_options, ..startup })
 }
 
 /// Tells what is the connection's from what is a setting.
-fn sort_out(minor: u16, mut own: BTreeMap<String, String>) -> Result<Startup, StartupError> {
+fn sort_out(mut own: BTreeMap<String, String>) -> Result<Startup, StartupError> {
     if own.remove("replication").is_some_and(|value| is_true(&value)) {
         return Err(StartupError::Replication);
     }
@@ -144,16 +192,10 @@ fn sort_out(minor: u16, mut own: BTreeMap<String, String>) -> Result<Startup, St
         Some(options) => read_options(&options)?,
         None => BTreeMap::new(),
     };
-    let mut protocol_options = Vec::new();
-    for (name, value) in own {
-        if name.starts_with("_pq_.") {
-            protocol_options.push(name);
-        } else {
-            settings.insert(name.to_ascii_lowercase(), value);
-        }
-    }
+    let own = own.into_iter().filter(|(name, _)| !name.starts_with(PROTOCOL_OPTION));
+    settings.extend(own.map(|(name, value)| (name.to_ascii_lowercase(), value)));
     let database = database.unwrap_or_else(|| user.clone());
-    Ok(Startup { minor_version: minor, user, database, settings, protocol_options })
+    Ok(Startup { user, database, settings, ..Startup::default() })
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, StartupError> {
@@ -273,5 +315,61 @@ mod tests {
         assert_eq!(body_bytes(8_u32.to_be_bytes()), Ok(4));
         assert_eq!(First::read(&SSL_CODE.to_be_bytes()), Ok(First::Ssl));
         assert_eq!(First::read(&[4, 210, 22, 47, 0]), Err(StartupError::Length));
+    }
+
+    #[test]
+    fn cancels() {
+        let read = |secret: &[u8]| {
+            let code = CANCEL_CODE.to_be_bytes();
+            First::read(&[&code[..], &[0, 0, 0, 7], secret].concat())
+        };
+        for secret in [&[1_u8, 2, 3, 4][..], &[7; 32], &[7], &[7; 256]] {
+            let key = CancelKey { process: 7, secret: secret.into() };
+            assert_eq!(read(secret), Ok(First::Cancel(key)));
+        }
+        assert_eq!(read(&[]), Err(StartupError::Length));
+        assert_eq!(read(&[7; 257]), Err(StartupError::Length));
+    }
+
+    /// What is answered, and the length of the cancel key: as PostgreSQL 18 does it.
+    #[test]
+    fn versions() {
+        #[track_caller]
+        fn check(
+            version: u32,
+            parameters: &[u8],
+            expected: Result<(Option<Negotiation>, usize), &str>,
+        ) {
+            let body = [&version.to_be_bytes()[..], parameters].concat();
+            let told = match First::read(&body) {
+                Ok(First::Startup(startup)) => Ok((startup.negotiation(), startup.key_bytes())),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            };
+            assert_eq!(told, expected.map_err(str::to_owned));
+        }
+        let (three, spoken) = (196_608, |version: u32, options: &[&str]| {
+            let unknown_options = options.iter().map(|&name| name.to_owned()).collect();
+            Some(Negotiation { version, unknown_options })
+        });
+        let user = b"user\0a\0\0";
+        check(three, user, Ok((None, 4)));
+        check(three + 1, user, Ok((None, 4)));
+        check(three + 2, user, Ok((None, 32)));
+        check(three + 3, user, Ok((spoken(three + 2, &[]), 32)));
+        check(three + 9999, user, Ok((spoken(three + 2, &[]), 32)));
+        let options = b"_pq_.zebra\01\0user\0a\0_pq_.\0\0_pq_.ape\02\0\0";
+        let names = ["_pq_.zebra", "_pq_.", "_pq_.ape"];
+        check(three, options, Ok((spoken(three, &names), 4)));
+        check(three + 1, options, Ok((spoken(three + 1, &names), 4)));
+        check(three + 2, options, Ok((spoken(three + 2, &names), 32)));
+        check(three + 7, options, Ok((spoken(three + 2, &names), 32)));
+        let words = |version| {
+            format!("unsupported frontend protocol {version}: server supports 3.0 to 3.2")
+        };
+        check(0x0002_0000, user, Err(&words("2.0")));
+        check(0x0004_0000, user, Err(&words("4.0")));
+        check(0x0001_0007, user, Err(&words("1.7")));
+        check(0, user, Err(&words("0.0")));
     }
 }

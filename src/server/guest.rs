@@ -128,14 +128,14 @@ impl House {
         let application = start.get(APPLICATION).and_then(Told::text).unwrap_or_default();
         let listed = self
             .cancels
-            .list()
+            .list(client.key_bytes)
             .map_err(|_| Report::fatal(code::INTERNAL, "no random numbers for a cancel key"))?;
         let out = &mut client.wire.outbox;
         for (name, value) in parameters.iter().filter(|(name, _)| *name != APPLICATION) {
             answer::parameter_status(name, value, out);
         }
         answer::parameter_status(APPLICATION, application, out);
-        answer::backend_key_data(listed.key, out);
+        answer::backend_key_data(&listed.key, out);
         answer::ready(Status::Idle, out);
         let role_path = facts.path.clone();
         let identity = Identity { user: user.clone(), start, role_path, reported: parameters };

@@ -33,7 +33,7 @@ impl Reach {
 /// Every session that can be cancelled, by the process number that it was told.
 #[derive(Debug, Default)]
 pub struct Cancels {
-    sessions: DashMap<u32, (u32, Arc<Reach>), foldhash::fast::RandomState>,
+    sessions: DashMap<u32, (Box<[u8]>, Arc<Reach>), foldhash::fast::RandomState>,
     last: AtomicU32,
 }
 
@@ -46,8 +46,10 @@ pub struct Listed {
 }
 
 impl Cancels {
-    pub fn list(self: &Arc<Self>) -> Result<Listed, getrandom::Error> {
-        let secret = getrandom::u32()?;
+    /// `key_bytes` is the length of the secret.
+    pub fn list(self: &Arc<Self>, key_bytes: usize) -> Result<Listed, getrandom::Error> {
+        let mut secret = vec![0; key_bytes].into_boxed_slice();
+        getrandom::fill(&mut secret)?;
         let reach = Arc::new(Reach::default());
         loop {
             // Positive as a signed number, for clients that print it.
@@ -55,14 +57,14 @@ impl Cancels {
             if process == 0 || self.sessions.contains_key(&process) {
                 continue;
             }
-            self.sessions.insert(process, (secret, reach.clone()));
+            self.sessions.insert(process, (secret.clone(), reach.clone()));
             return Ok(Listed { cancels: self.clone(), key: CancelKey { process, secret }, reach });
         }
     }
 
     /// Stops what the session of this key runs now. A wrong key is met with silence.
     pub async fn cancel(&self, key: CancelKey) {
-        let Some(reach) = self.find(key) else {
+        let Some(reach) = self.find(&key) else {
             debug!("a cancel with a wrong key");
             return;
         };
@@ -75,11 +77,12 @@ impl Cancels {
         }
     }
 
-    fn find(&self, key: CancelKey) -> Option<Arc<Reach>> {
+    fn find(&self, key: &CancelKey) -> Option<Arc<Reach>> {
         let entry = self.sessions.get(&key.process);
-        let secret = entry.as_ref().map_or(!key.secret, |entry| entry.0);
+        // An unknown session takes as long as a wrong secret.
+        let secret = entry.as_ref().map_or(&key.secret, |entry| &entry.0);
         let right = bool::from(secret.ct_eq(&key.secret));
-        entry.filter(|_| right).map(|entry| entry.1.clone())
+        entry.as_ref().filter(|_| right).map(|entry| entry.1.clone())
     }
 }
 

@@ -10,4 +10,5 @@ mod migrations;
 mod oracle;
 mod readme;
 mod routing;
+mod startup;
 mod tls;
