@@ -22,7 +22,8 @@ pub struct Client {
     pub wire: Wire<Socket>,
     pub user: Arc<User>,
     pub database: String,
-    /// Run-time settings from the startup message, by lower-case name.
+    /// Switches of PostgreSQL's command line, and settings beside them, which count more.
+    pub options: String,
     pub settings: BTreeMap<String, String>,
     /// The length of the cancel key that it can take.
     pub key_bytes: usize,
@@ -62,8 +63,8 @@ impl Newcomer {
         match prove(&mut wire, users, &startup.user).await {
             Ok(user) => {
                 let key_bytes = startup.key_bytes();
-                let Startup { database, settings, .. } = startup;
-                Ok(Client { wire, user, database, settings, key_bytes })
+                let Startup { database, options, settings, .. } = startup;
+                Ok(Client { wire, user, database, options, settings, key_bytes })
             }
             Err(error) => Err(Box::new(Turned { wire, error })),
         }

@@ -14,6 +14,7 @@ use crate::backend::settings::{SettingMap, Told};
 use crate::client::login::{Client, LoginError};
 use crate::client::{GreetError, Greeting, Newcomer, greet};
 use crate::protocol::answer::{self, Report, Severity, Status};
+use crate::protocol::options::{self, OptionError};
 use crate::protocol::startup::StartupError;
 use crate::protocol::wire::Wire;
 use crate::router::TENANT_SETTING;
@@ -113,7 +114,9 @@ impl House {
         client: &mut Client,
     ) -> Result<(Identity, crate::session::cancel::Listed), Report> {
         self.find_database(client)?;
-        let start = start_values(std::mem::take(&mut client.settings))?;
+        let mut settings = read_options(&client.options)?;
+        settings.extend(std::mem::take(&mut client.settings));
+        let start = start_values(settings)?;
         let snapshot = self.parts.directory.snapshot();
         let home = snapshot.home();
         let user: &Arc<User> = &client.user;
@@ -161,6 +164,19 @@ impl House {
     }
 }
 
+fn read_options(options: &str) -> Result<BTreeMap<String, String>, Report> {
+    let settings = options::read(options).map_err(|error| {
+        let report = Report::fatal(code::SYNTAX, error.to_string());
+        match error {
+            OptionError::Argument(_) => {
+                report.hint("Try \"postgres --help\" for more information.")
+            }
+            OptionError::Value(_) => report,
+        }
+    })?;
+    Ok(settings.into_iter().collect())
+}
+
 /// A client's start values, or the reason why they cannot be had.
 fn start_values(settings: BTreeMap<String, String>) -> Result<SettingMap, Report> {
     let mut values = BTreeMap::new();
@@ -171,7 +187,8 @@ fn start_values(settings: BTreeMap<String, String>) -> Result<SettingMap, Report
         }
         if setting == "search_path" && path::split(&value).is_err() {
             let message = format!("invalid value for parameter \"search_path\": \"{value}\"");
-            return Err(Report::fatal(code::INVALID_PARAMETER, message));
+            let report = Report::fatal(code::INVALID_PARAMETER, message);
+            return Err(report.detail("List syntax is invalid."));
         }
         // Every backend has these already.
         if matches!(setting.as_str(), "client_encoding" | "standard_conforming_strings") {
@@ -215,14 +232,21 @@ async fn turn_away_unread(error: GreetError) {
         StartupError::Length => return,
         StartupError::Version(..) | StartupError::Replication => code::FEATURE_NOT_SUPPORTED,
         StartupError::NoUser => code::NO_USER,
-        StartupError::Option(_) => code::SYNTAX,
+        StartupError::ReplicationKind(_) => code::INVALID_PARAMETER,
         StartupError::NotUtf8 => code::INVALID_BYTES,
         StartupError::Layout | StartupError::Many | StartupError::Twice(_) => {
             code::PROTOCOL_VIOLATION
         }
     };
     let mut out = BytesMut::new();
-    Report::fatal(code, source.to_string()).write(&mut out);
+    let report = Report::fatal(code, source.to_string());
+    let report = match source {
+        StartupError::ReplicationKind(_) => {
+            report.hint("Valid values are: \"false\", 0, \"true\", 1, \"database\".")
+        }
+        _ => report,
+    };
+    report.write(&mut out);
     let _ = socket.write_all(&out).await;
     let _ = socket.flush().await;
 }

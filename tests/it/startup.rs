@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use veneer::demo::shard::APP_ROLE;
 
 use crate::support::message::{first_packet, query, text};
 use crate::support::served::Veneer;
 use crate::support::transcript::Frame;
-use crate::support::wire::Wire;
+use crate::support::wire::{Door, Wire};
+use crate::support::world;
 
 const CANCEL: u32 = 80_877_102;
 const VERSION_3: u32 = 196_608;
@@ -132,4 +134,134 @@ async fn until_ready(wire: &mut Wire) -> String {
         }
     }
     said
+}
+
+/// What comes of start values: an error's fields, or what the named settings are then.
+async fn outcome(door: &Door, parameters: &[(&str, &str)], shown: &str) -> String {
+    let door = parameters.iter().fold(door.clone(), |door, (name, value)| door.with(name, value));
+    let mut wire = match door.knock().await {
+        Ok(wire) => wire,
+        // Where in PostgreSQL's sources it was said is nobody's business.
+        Err(said) => return said.split(" F=").next().unwrap_or_default().to_owned(),
+    };
+    let mut told = String::new();
+    for setting in shown.split_whitespace() {
+        told += &wire.query(&format!("SHOW {setting}")).await;
+    }
+    told
+}
+
+/// The same start values, on the shard and through veneer.
+#[tokio::test]
+async fn options_are_read_as_postgresql_reads_them() {
+    let veneer = Veneer::start().await;
+    let shard = world().shard(1);
+    let password = shard.app_password.clone();
+    let theirs = Door { port: shard.cluster.port(), password, ..veneer.door(APP_ROLE) };
+    let ours = veneer.door("app");
+    let shown = "work_mem datestyle search_path enable_seqscan enable_hashjoin statement_timeout";
+    let mut failed = Vec::new();
+    for options in [
+        // Read.
+        "-c work_mem=8MB",
+        "-cwork_mem=8MB -c  search_path=a,b",
+        "--work-mem=9MB --Statement_Timeout=7",
+        r"-c search_path=a\,\ b\\c",
+        "-c work_mem=8MB -c work_mem=9MB",
+        "-S 5000 -e",
+        "-eS5001 -fs -fh",
+        "-fs -S 64 --",
+        "-D /nowhere -n -E -r file -v 3 -C x",
+        "  -c\u{b}work_mem=8MB\t\n",
+        "-c search_path=",
+        "-c DateStyle=German",
+        // Not read.
+        "-c",
+        "-e -c",
+        "-c work_mem",
+        "--work_mem",
+        "-c=",
+        "-c =x",
+        "-x",
+        "-e -xe",
+        "-xe",
+        "foo",
+        "-e foo bar",
+        "-e -- -c work_mem=8MB",
+        "-",
+        "-fq",
+        "-f q",
+        "-t x",
+        // Read, and refused.
+        "-c work_mem=lots",
+        "-c work_mem=1",
+        "-c nothing=1",
+        "-c _pq_=1",
+        "-c _x=1",
+        "-c a.b-c=1",
+        "-c a.1=1",
+        "-c a..b=1",
+        "-c search_path=\"open",
+        "-c statement_timeout=-5",
+        "-B 100",
+        "-F",
+        "-O",
+        "-N 10",
+        "-p 5432",
+        "-l",
+        "-s",
+        "-tpa",
+        "-d 2",
+        "-c log_min_messages=debug1",
+        "-c session_preload_libraries=x",
+        "-c server_version=1",
+        "-c fsync=off",
+        "-c shared_buffers=1MB",
+        "-c is_superuser=on",
+        "-c default_transaction_isolation=none",
+    ] {
+        let parameters = [("options", options)];
+        let expected = outcome(&theirs, &parameters, shown).await;
+        let told = outcome(&ours, &parameters, shown).await;
+        if told != expected {
+            failed.push(format!("{options:?}\nPostgreSQL: {expected}\nveneer: {told}"));
+        }
+    }
+    for parameters in [
+        &[("options", "-c work_mem=8MB"), ("Work_Mem", "9MB")][..],
+        &[("work_mem", "9MB"), ("options", "-c work_mem=8MB")],
+        &[("work_mem", "8MB"), ("WORK_MEM", "9MB")],
+        &[("nothing", "1")],
+        &[("_x", "1")],
+        &[("_pq_.x", "1"), ("work_mem", "8MB")],
+        &[("a.b", "1"), ("work_mem", "8MB")],
+        &[("a-b", "1")],
+        &[("work-mem", "8MB")],
+        &[("replication", "maybe")],
+        &[("replication", "o")],
+        &[("replication", "of"), ("work_mem", "8MB")],
+        &[("replication", "0"), ("work_mem", "8MB")],
+        &[("datestyle", "ISO, DMY")],
+        &[("statement_timeout", "soon")],
+        &[("log_min_messages", "debug1")],
+    ] {
+        let expected = outcome(&theirs, parameters, shown).await;
+        let told = outcome(&ours, parameters, shown).await;
+        if told != expected {
+            failed.push(format!("{parameters:?}\nPostgreSQL: {expected}\nveneer: {told}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+/// As with PostgreSQL, nobody learns anything before its proof.
+#[tokio::test]
+async fn options_are_read_behind_the_proof() {
+    let veneer = Veneer::start().await;
+    let door = Door { password: "wrong".to_owned(), ..veneer.door("proved") };
+    let said = door.with("options", "-x").knock().await.err().unwrap();
+    assert!(said.contains("C=28P01"), "{said}");
+    let door = veneer.door("proved").with("options", "-x");
+    let said = door.knock().await.err().unwrap();
+    assert!(said.contains("C=42601 M=invalid command-line argument"), "{said}");
 }
