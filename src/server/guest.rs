@@ -13,6 +13,7 @@ use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
 use crate::client::login::{Client, LoginError};
 use crate::client::{GreetError, Greeting, Newcomer, greet};
+use crate::directory::Shard;
 use crate::protocol::answer::{self, Report, Severity, Status};
 use crate::protocol::options::{self, OptionError};
 use crate::protocol::startup::StartupError;
@@ -26,6 +27,9 @@ use crate::tls::Socket;
 
 /// Settings that cannot fail, and need no shard's opinion.
 const HARMLESS: [&str; 3] = [APPLICATION, "search_path", TENANT_SETTING];
+
+/// Shards beside home that are asked about start values while home is down.
+const JUDGES_MAX: usize = 2;
 
 impl House {
     pub(super) async fn serve_guest(&self, socket: TcpStream) {
@@ -126,7 +130,11 @@ impl House {
         // Clients of a role who start alike share what they are told.
         let mut parameters = facts.parameters.clone();
         if start.iter().any(|(setting, _)| !HARMLESS.contains(&setting)) {
-            parameters = self.roles.try_start(&login.role, &pool, &start).await?;
+            let others = snapshot.shards().filter(|shard| shard.name != home.name);
+            let pool_of =
+                |shard: &Arc<Shard>| self.parts.pools.pool(shard, user.login(&shard.name));
+            let others: Vec<_> = others.take(JUDGES_MAX).map(pool_of).collect();
+            parameters = self.roles.try_start(&login.role, &pool, &others, &start).await?;
         }
         let application = start.get(APPLICATION).and_then(Told::text).unwrap_or_default();
         let listed = self

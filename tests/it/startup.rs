@@ -1,15 +1,17 @@
 //! The first words of a client: versions of the protocol, `options`, and what is told in return.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use veneer::demo::cluster::Cluster;
 use veneer::demo::shard::APP_ROLE;
 
 use crate::support::message::{first_packet, query, text};
 use crate::support::served::Veneer;
 use crate::support::transcript::Frame;
 use crate::support::wire::{Door, Wire};
-use crate::support::world;
+use crate::support::{direct, temporary_directory, world};
 
 const CANCEL: u32 = 80_877_102;
 const VERSION_3: u32 = 196_608;
@@ -264,4 +266,77 @@ async fn options_are_read_behind_the_proof() {
     let door = veneer.door("proved").with("options", "-x");
     let said = door.knock().await.err().unwrap();
     assert!(said.contains("C=42601 M=invalid command-line argument"), "{said}");
+}
+
+/// A home of the test's own, which it can stop.
+async fn found_home(veneer: &Veneer, cluster: &Cluster) {
+    let admin = direct(&cluster.superuser_config()).await;
+    let password = &world().shard(1).app_password;
+    let role = format!("CREATE ROLE {APP_ROLE} LOGIN PASSWORD '{password}'");
+    admin.batch_execute(&role).await.unwrap();
+    admin.batch_execute("CREATE DATABASE bookstore").await.unwrap();
+    let text = fs::read_to_string(&veneer.directory_file).unwrap();
+    let old = format!("port: {},", world().shard(1).cluster.port());
+    assert_eq!(text.matches(&old).count(), 1);
+    veneer.write_directory_text(&text.replace(&old, &format!("port: {},", cluster.port())));
+}
+
+/// The reported settings, as text.
+fn reported(frames: &[Frame]) -> Vec<String> {
+    let reports = frames.iter().filter(|frame| frame.tag == b'S');
+    reports.map(|frame| String::from_utf8_lossy(&frame.body).replace('\0', " ")).collect()
+}
+
+#[tokio::test]
+async fn home_is_down_at_the_login() {
+    let (directory, _remover) = temporary_directory("home");
+    let mut cluster = Cluster::create(&directory.join("home"), None).await.unwrap();
+    let veneer = Veneer::start().await;
+    found_home(&veneer, &cluster).await;
+    let admin = direct(cluster.superuser_config().dbname("bookstore")).await;
+    admin.batch_execute("CREATE TABLE own (); GRANT SELECT ON own TO PUBLIC").await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let door = veneer.door("app");
+    while !door.open().await.query("SELECT count(*) FROM own").await.contains("DataRow 0") {
+        assert!(Instant::now() < deadline, "the directory is never read");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let known = [("timezone", "Asia/Tokyo"), ("statement_timeout", "7s")];
+    let before = reported(&greeted(&veneer, VERSION_3, &[]).await.1);
+    let before_known = reported(&greeted(&veneer, VERSION_3, &known).await.1);
+    assert!(before_known.contains(&"TimeZone Asia/Tokyo ".to_owned()), "{before_known:?}");
+
+    cluster.stop().await;
+    let (mut wire, frames) = greeted(&veneer, VERSION_3, &[("application_name", "x")]).await;
+    let now = reported(&frames);
+    assert!(now.contains(&"application_name x ".to_owned()), "{now:?}");
+    let others = |reports: &[String]| -> Vec<String> {
+        reports.iter().filter(|text| !text.starts_with("application_name")).cloned().collect()
+    };
+    assert_eq!(others(&now), others(&before));
+    // The other shards serve; what belongs to nobody does not.
+    assert!(wire.query("SELECT count(*) FROM cyberdyne.authors").await.contains("DataRow 7"));
+    let said = wire.query("SELECT count(*) FROM own").await;
+    assert!(said.contains("C=08006") && said.contains("\"shard1\""), "{said}");
+    assert!(wire.query("SELECT count(*) FROM initech.authors").await.contains("DataRow 7"));
+    // Start values: those that home has accepted before, and new ones, which another shard judges.
+    let (mut wire, frames) = greeted(&veneer, VERSION_3, &known).await;
+    assert_eq!(reported(&frames), before_known);
+    let told =
+        wire.query("SELECT current_setting('statement_timeout'), 1 FROM initech.authors").await;
+    assert!(told.contains("DataRow 7s | 1"), "{told}");
+    let new = [("timezone", "Asia/Seoul"), ("search_path", "initech")];
+    let (mut wire, frames) = greeted(&veneer, VERSION_3, &new).await;
+    let now = reported(&frames);
+    assert!(now.contains(&"TimeZone Asia/Seoul ".to_owned()), "{now:?}");
+    let told = wire.query("SELECT current_setting('timezone'), count(*) FROM authors").await;
+    assert!(told.contains("DataRow Asia/Seoul | 7"), "{told}");
+    let said = door.clone().with("statement_timeout", "soon").knock().await.err().unwrap();
+    assert!(said.contains("C=22023") && said.contains("\"soon\""), "{said}");
+    // Nobody knows what is told to a role that has never been here.
+    let said = veneer.door("admin").knock().await.err().unwrap();
+    assert!(said.contains("S=FATAL V=FATAL C=08001"), "{said}");
+
+    cluster.start().await.unwrap();
+    assert!(door.open().await.query("SELECT count(*) FROM own").await.contains("DataRow 0"));
 }
