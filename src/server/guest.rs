@@ -6,17 +6,19 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use crate::auth::users::User;
+use crate::backend::CANCEL_WAIT_MAX;
 use crate::backend::settings::{SettingMap, Told};
 use crate::client::login::{Client, LoginError};
 use crate::client::{GreetError, Greeting, Newcomer, greet};
 use crate::directory::Shard;
 use crate::protocol::answer::{self, Report, Severity, Status};
 use crate::protocol::options::{self, OptionError};
-use crate::protocol::startup::StartupError;
+use crate::protocol::startup::{CancelKey, StartupError};
 use crate::protocol::wire::Wire;
 use crate::router::TENANT_SETTING;
 use crate::server::House;
@@ -31,6 +33,12 @@ const HARMLESS: [&str; 3] = [APPLICATION, "search_path", TENANT_SETTING];
 /// Shards beside home that are asked about start values while home is down.
 const JUDGES_MAX: usize = 2;
 
+/// Who is let in.
+enum Welcomed<'h> {
+    Session(Box<Session>, SemaphorePermit<'h>),
+    Cancel(CancelKey, Socket),
+}
+
 impl House {
     pub(super) async fn serve_guest(&self, socket: TcpStream) {
         if let Err(error) = socket.set_nodelay(true) {
@@ -41,23 +49,26 @@ impl House {
             debug!("a login took too long");
             return;
         };
-        if let Some((session, _seat)) = welcomed {
-            let end = session.run(self.closing.clone()).await;
-            debug!(reason = ?end.to_string(), "a session ended");
+        match welcomed {
+            Some(Welcomed::Session(session, _seat)) => {
+                let end = session.run(self.closing.clone()).await;
+                debug!(reason = ?end.to_string(), "a session ended");
+            }
+            // It has its own patience: a login's could end it on its way to the shard.
+            Some(Welcomed::Cancel(key, _socket)) => {
+                if timeout(CANCEL_WAIT_MAX, self.cancels.cancel(key)).await.is_err() {
+                    debug!("a cancel took too long");
+                }
+            }
+            None => {}
         }
     }
 
-    /// All up to the first `ReadyForQuery`; `None` when there is no session to run.
-    async fn welcome(
-        &self,
-        socket: TcpStream,
-    ) -> Option<(Session, tokio::sync::SemaphorePermit<'_>)> {
+    /// All up to the first `ReadyForQuery`; `None` when there is nothing more to do.
+    async fn welcome(&self, socket: TcpStream) -> Option<Welcomed<'_>> {
         let newcomer = match greet(socket, &self.tls).await {
             Ok(Greeting::Login(newcomer)) => newcomer,
-            Ok(Greeting::Cancel(key)) => {
-                self.cancels.cancel(key).await;
-                return None;
-            }
+            Ok(Greeting::Cancel(key, socket)) => return Some(Welcomed::Cancel(key, socket)),
             Err(error) => {
                 turn_away_unread(error).await;
                 return None;
@@ -84,7 +95,7 @@ impl House {
                     return None;
                 }
                 let session = Session::new(self.parts.clone(), client.wire, identity, listed);
-                Some((session, seat))
+                Some(Welcomed::Session(Box::new(session), seat))
             }
             Err(report) => {
                 info!(user = %client.user.name, code = %report.code, message = ?report.message, "a login failed");

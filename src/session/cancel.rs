@@ -91,3 +91,37 @@ impl Drop for Listed {
         self.cancels.sessions.remove(&self.key.process);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole secret, of the right length, for the right process: and nothing else.
+    #[test]
+    fn keys() {
+        let cancels = Arc::new(Cancels::default());
+        let listed = [4, 32].map(|bytes| cancels.list(bytes).unwrap());
+        for Listed { key, reach, .. } in &listed {
+            let found = cancels.find(key).expect("it is listed");
+            assert!(Arc::ptr_eq(&found, reach));
+            let with = |secret: &[u8]| CancelKey { process: key.process, secret: secret.into() };
+            for index in 0..key.secret.len() {
+                let mut wrong = key.secret.clone();
+                wrong[index] ^= 0x80;
+                assert!(cancels.find(&with(&wrong)).is_none());
+                assert!(cancels.find(&with(&key.secret[..index])).is_none());
+            }
+            assert!(cancels.find(&with(&[&key.secret[..], &[0]].concat())).is_none());
+            let elsewhere = CancelKey { process: key.process + 100, ..key.clone() };
+            assert!(cancels.find(&elsewhere).is_none());
+        }
+        let [short, long] = listed;
+        assert!(
+            cancels.find(&CancelKey { process: short.key.process, ..long.key.clone() }).is_none()
+        );
+        let key = short.key.clone();
+        drop(short);
+        assert!(cancels.find(&key).is_none());
+        assert!(cancels.find(&long.key).is_some());
+    }
+}

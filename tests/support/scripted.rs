@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::message::message;
 
@@ -18,6 +19,8 @@ pub enum Says {
     BytesAndEnd(Vec<u8>),
     /// As asked, and these bytes later, while nobody asks.
     LaterBytes(Vec<u8>),
+    /// Nothing; and the connection of a cancel is held until there is a permit for it.
+    Nothing { cancels: Arc<Semaphore> },
 }
 
 /// Every connection obeys `says` on a Query whose text holds `misbehave`, and answers `one` to all
@@ -54,6 +57,9 @@ async fn serve(mut socket: TcpStream, says: Says) -> std::io::Result<()> {
     let mut startup = vec![0; length - 4];
     socket.read_exact(&mut startup).await?;
     if startup.starts_with(&80_877_102_u32.to_be_bytes()) {
+        if let Says::Nothing { cancels } = &says {
+            cancels.acquire().await.expect("it is never closed").forget();
+        }
         return Ok(());
     }
     let greeting = [
@@ -83,6 +89,7 @@ async fn serve(mut socket: TcpStream, says: Says) -> std::io::Result<()> {
             Says::LaterBytes(bytes) if misbehaves => {
                 socket.write_all(&[one(), bytes.clone()].concat()).await?;
             }
+            Says::Nothing { .. } if misbehaves => {}
             _ => socket.write_all(&one()).await?,
         }
     }
