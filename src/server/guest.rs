@@ -79,16 +79,13 @@ impl House {
             newcomer.turn_away(&report).await;
             return None;
         }
+        let mut client = self.log_in(newcomer).await?;
+        // Behind the proof: whoever has none must not keep others out by being slow.
         let Ok(seat) = self.seats.try_acquire() else {
-            newcomer
-                .turn_away(&Report::fatal(
-                    code::TOO_MANY_CONNECTIONS,
-                    "sorry, too many clients already",
-                ))
-                .await;
+            let message = "sorry, too many clients already";
+            tell(&mut client.wire, Report::fatal(code::TOO_MANY_CONNECTIONS, message)).await;
             return None;
         };
-        let mut client = self.log_in(newcomer).await?;
         match self.begin(&mut client).await {
             Ok((identity, listed)) => {
                 if client.wire.flush().await.is_err() {

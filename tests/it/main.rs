@@ -7,6 +7,7 @@ mod broken;
 mod cancels;
 mod clusters;
 mod hostile;
+mod logins;
 mod migrations;
 mod oracle;
 mod readme;
