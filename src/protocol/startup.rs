@@ -329,7 +329,7 @@ mod tests {
         check(three + 2, user, Ok((None, 32)));
         check(three + 3, user, Ok((spoken(three + 2, &[]), 32)));
         check(three + 9999, user, Ok((spoken(three + 2, &[]), 32)));
-        let options = b"_pq_.zebra\01\0user\0a\0_pq_.\0\0_pq_.ape\02\0\0";
+        let options = b"_pq_.zebra\0on\0user\0a\0_pq_.\0\0_pq_.ape\0off\0\0";
         let names = ["_pq_.zebra", "_pq_.", "_pq_.ape"];
         check(three, options, Ok((spoken(three, &names), 4)));
         check(three + 1, options, Ok((spoken(three + 1, &names), 4)));

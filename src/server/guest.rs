@@ -56,9 +56,8 @@ impl House {
             }
             // It has its own patience: a login's could end it on its way to the shard.
             Some(Welcomed::Cancel(key, _socket)) => {
-                if timeout(CANCEL_WAIT_MAX, self.cancels.cancel(key)).await.is_err() {
-                    debug!("a cancel took too long");
-                }
+                let cancelled = timeout(CANCEL_WAIT_MAX, self.cancels.cancel(key)).await;
+                debug!(in_time = cancelled.is_ok(), "a cancel");
             }
             None => {}
         }

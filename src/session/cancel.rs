@@ -1,5 +1,6 @@
 //! From a client's cancel key to the backend that works for it now.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -30,10 +31,21 @@ impl Reach {
     }
 }
 
+struct Entry {
+    secret: Box<[u8]>,
+    reach: Arc<Reach>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry(***)")
+    }
+}
+
 /// Every session that can be cancelled, by the process number that it was told.
 #[derive(Debug, Default)]
 pub struct Cancels {
-    sessions: DashMap<u32, (Box<[u8]>, Arc<Reach>), foldhash::fast::RandomState>,
+    sessions: DashMap<u32, Entry, foldhash::fast::RandomState>,
     last: AtomicU32,
 }
 
@@ -57,7 +69,8 @@ impl Cancels {
             if process == 0 || self.sessions.contains_key(&process) {
                 continue;
             }
-            self.sessions.insert(process, (secret.clone(), reach.clone()));
+            let entry = Entry { secret: secret.clone(), reach: reach.clone() };
+            self.sessions.insert(process, entry);
             return Ok(Listed { cancels: self.clone(), key: CancelKey { process, secret }, reach });
         }
     }
@@ -80,9 +93,9 @@ impl Cancels {
     fn find(&self, key: &CancelKey) -> Option<Arc<Reach>> {
         let entry = self.sessions.get(&key.process);
         // An unknown session takes as long as a wrong secret.
-        let secret = entry.as_ref().map_or(&key.secret, |entry| &entry.0);
+        let secret = entry.as_ref().map_or(&key.secret, |entry| &entry.secret);
         let right = bool::from(secret.ct_eq(&key.secret));
-        entry.as_ref().filter(|_| right).map(|entry| entry.1.clone())
+        entry.as_ref().filter(|_| right).map(|entry| entry.reach.clone())
     }
 }
 
