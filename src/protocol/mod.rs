@@ -11,4 +11,5 @@ pub mod frame;
 pub mod options;
 pub mod request;
 pub mod startup;
+pub mod told;
 pub mod wire;

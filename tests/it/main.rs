@@ -6,6 +6,7 @@ mod support;
 mod broken;
 mod cancels;
 mod clusters;
+mod ends;
 mod hostile;
 mod logins;
 mod migrations;

@@ -3,6 +3,7 @@
 pub mod asked;
 pub mod authority;
 pub mod message;
+pub mod random;
 pub mod script;
 pub mod transcript;
 pub mod scripted;

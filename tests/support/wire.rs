@@ -32,6 +32,8 @@ pub enum Until {
     Ready(usize),
     /// A reply of this tag, or an error.
     Tag(u8),
+    /// The `ReadyForQuery` after a reply of this tag, whatever comes before it.
+    ReadyAfter(u8),
 }
 
 pub struct Wire {
@@ -159,6 +161,7 @@ impl Wire {
         let writes = write.write_all(bytes);
         let reads = async {
             let mut ready = 0;
+            let mut seen = false;
             while until != Until::Ready(ready) {
                 let Ok(frame) = timeout(ANSWER_WAIT_MAX, next(read, inbox)).await else {
                     told.line("silence");
@@ -167,7 +170,9 @@ impl Wire {
                 let Some(frame) = frame else { return false };
                 told.frame(&frame);
                 match (frame.tag, until) {
+                    (b'Z', Until::ReadyAfter(_)) if seen => break,
                     (b'Z', _) => ready += 1,
+                    (tag, Until::ReadyAfter(wanted)) => seen |= tag == wanted,
                     (b'G', Until::Ready(_)) if !sends_copy_end(bytes) => break,
                     (b'E', Until::Tag(_)) => break,
                     (tag, Until::Tag(wanted)) if tag == wanted => break,
