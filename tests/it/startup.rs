@@ -254,6 +254,13 @@ async fn options_are_read_as_postgresql_reads_them() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    // A backend has begun long before its client, and serves others.
+    for (options, setting) in [("-P", "ignore_system_indexes"), ("-W 0", "post_auth_delay")] {
+        let told = outcome(&ours, &[("options", options)], shown).await;
+        let words =
+            format!("C=55P02 M=parameter \"{setting}\" cannot be set after connection start");
+        assert!(told.contains(&words), "{told}");
+    }
 }
 
 /// As with PostgreSQL, nobody learns anything before its proof.
