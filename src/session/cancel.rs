@@ -1,5 +1,6 @@
 //! From a client's cancel key to the backend that works for it now.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -30,10 +31,21 @@ impl Reach {
     }
 }
 
+struct Entry {
+    secret: Box<[u8]>,
+    reach: Arc<Reach>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry(***)")
+    }
+}
+
 /// Every session that can be cancelled, by the process number that it was told.
 #[derive(Debug, Default)]
 pub struct Cancels {
-    sessions: DashMap<u32, (u32, Arc<Reach>), foldhash::fast::RandomState>,
+    sessions: DashMap<u32, Entry, foldhash::fast::RandomState>,
     last: AtomicU32,
 }
 
@@ -46,8 +58,10 @@ pub struct Listed {
 }
 
 impl Cancels {
-    pub fn list(self: &Arc<Self>) -> Result<Listed, getrandom::Error> {
-        let secret = getrandom::u32()?;
+    /// `key_bytes` is the length of the secret.
+    pub fn list(self: &Arc<Self>, key_bytes: usize) -> Result<Listed, getrandom::Error> {
+        let mut secret = vec![0; key_bytes].into_boxed_slice();
+        getrandom::fill(&mut secret)?;
         let reach = Arc::new(Reach::default());
         loop {
             // Positive as a signed number, for clients that print it.
@@ -55,14 +69,15 @@ impl Cancels {
             if process == 0 || self.sessions.contains_key(&process) {
                 continue;
             }
-            self.sessions.insert(process, (secret, reach.clone()));
+            let entry = Entry { secret: secret.clone(), reach: reach.clone() };
+            self.sessions.insert(process, entry);
             return Ok(Listed { cancels: self.clone(), key: CancelKey { process, secret }, reach });
         }
     }
 
     /// Stops what the session of this key runs now. A wrong key is met with silence.
     pub async fn cancel(&self, key: CancelKey) {
-        let Some(reach) = self.find(key) else {
+        let Some(reach) = self.find(&key) else {
             debug!("a cancel with a wrong key");
             return;
         };
@@ -75,16 +90,51 @@ impl Cancels {
         }
     }
 
-    fn find(&self, key: CancelKey) -> Option<Arc<Reach>> {
+    fn find(&self, key: &CancelKey) -> Option<Arc<Reach>> {
         let entry = self.sessions.get(&key.process);
-        let secret = entry.as_ref().map_or(!key.secret, |entry| entry.0);
+        // An unknown session takes as long as a wrong secret.
+        let secret = entry.as_ref().map_or(&key.secret, |entry| &entry.secret);
         let right = bool::from(secret.ct_eq(&key.secret));
-        entry.filter(|_| right).map(|entry| entry.1.clone())
+        entry.as_ref().filter(|_| right).map(|entry| entry.reach.clone())
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
         self.cancels.sessions.remove(&self.key.process);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole secret, of the right length, for the right process: and nothing else.
+    #[test]
+    fn keys() {
+        let cancels = Arc::new(Cancels::default());
+        let listed = [4, 32].map(|bytes| cancels.list(bytes).unwrap());
+        for Listed { key, reach, .. } in &listed {
+            let found = cancels.find(key).expect("it is listed");
+            assert!(Arc::ptr_eq(&found, reach));
+            let with = |secret: &[u8]| CancelKey { process: key.process, secret: secret.into() };
+            for index in 0..key.secret.len() {
+                let mut wrong = key.secret.clone();
+                wrong[index] ^= 0x80;
+                assert!(cancels.find(&with(&wrong)).is_none());
+                assert!(cancels.find(&with(&key.secret[..index])).is_none());
+            }
+            assert!(cancels.find(&with(&[&key.secret[..], &[0]].concat())).is_none());
+            let elsewhere = CancelKey { process: key.process + 100, ..key.clone() };
+            assert!(cancels.find(&elsewhere).is_none());
+        }
+        let [short, long] = listed;
+        assert!(
+            cancels.find(&CancelKey { process: short.key.process, ..long.key.clone() }).is_none()
+        );
+        let key = short.key.clone();
+        drop(short);
+        assert!(cancels.find(&key).is_none());
+        assert!(cancels.find(&long.key).is_some());
     }
 }

@@ -4,11 +4,14 @@
 mod support;
 
 mod broken;
+mod cancels;
 mod clusters;
 mod ends;
 mod hostile;
+mod logins;
 mod migrations;
 mod oracle;
 mod readme;
 mod routing;
+mod startup;
 mod tls;

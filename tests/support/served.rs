@@ -41,8 +41,12 @@ pub struct Wanted {
     pub pool_size: usize,
     /// Beside the world's own.
     pub tenants: Vec<(String, String, String)>,
-    /// Beside the world's own: name and port. What asks for a password gets shard 2's.
+    /// Beside the world's own: name and port.
     pub shards: Vec<(String, u16)>,
+    /// How long a login to a shard may take.
+    pub connect_max: &'static str,
+    /// Whether shards beside the world's own may ask for md5.
+    pub md5: bool,
     /// More of the configuration, from the first column on.
     pub config: String,
 }
@@ -58,7 +62,14 @@ pub struct Veneer {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { pool_size: 2, tenants: Vec::new(), shards: Vec::new(), config: String::new() }
+        Self {
+            pool_size: 2,
+            tenants: Vec::new(),
+            shards: Vec::new(),
+            connect_max: "5s",
+            md5: false,
+            config: String::new(),
+        }
     }
 }
 
@@ -76,6 +87,14 @@ impl Wanted {
     pub fn shard(mut self, name: &str, port: u16) -> Self {
         self.shards.push((name.to_owned(), port));
         self
+    }
+
+    pub fn connect_max(self, connect_max: &'static str) -> Self {
+        Self { connect_max, ..self }
+    }
+
+    pub fn md5(self) -> Self {
+        Self { md5: true, ..self }
     }
 
     pub fn config(self, config: &str) -> Self {
@@ -111,9 +130,10 @@ impl Wanted {
     }
 
     fn text(&self, port: u16) -> String {
-        let Self { pool_size, config, .. } = self;
+        let Self { pool_size, connect_max, md5, config, .. } = self;
         let mut text = format!(
-            "listen: 127.0.0.1:{port}\ndatabase: {DATABASE}\npool: {{ size_max: {pool_size} }}\n\
+            "listen: 127.0.0.1:{port}\ndatabase: {DATABASE}\n\
+             pool: {{ size_max: {pool_size}, connect_max: {connect_max} }}\n\
              {config}\nusers:\n"
         );
         let users = [
@@ -129,10 +149,14 @@ impl Wanted {
                 let file = format!("../secrets/{shard}_{role}");
                 let _ = writeln!(text, "      {shard}: {{ password: {{ file: {file} }} }}");
             }
-            // Behind another name there may be one of ours.
             for (shard, _) in &self.shards {
-                let file = format!("../secrets/shard2_{role}");
-                let _ = writeln!(text, "      {shard}: {{ password: {{ file: {file} }} }}");
+                // Behind this name stands one of ours; the others take any password.
+                let file = match shard.as_str() {
+                    "counted" => format!("../secrets/shard2_{role}"),
+                    _ => "proved".to_owned(),
+                };
+                let _ =
+                    writeln!(text, "      {shard}: {{ password: {{ file: {file} }}, md5: {md5} }}");
             }
         }
         text
