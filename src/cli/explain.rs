@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
-use super::{FAILED, Failure, mistaken};
+use super::{FAILED, Failure, Output, mistaken};
 use crate::config::Config;
 use crate::directory::file;
 use crate::protocol::answer::Report;
@@ -29,12 +29,6 @@ pub struct ExplainArgs {
     tenant: Option<String>,
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Table,
-    Json,
 }
 
 impl ExplainArgs {

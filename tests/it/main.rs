@@ -8,5 +8,6 @@ mod clusters;
 mod hostile;
 mod migrations;
 mod oracle;
+mod placeholders;
 mod readme;
 mod routing;
