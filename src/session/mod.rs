@@ -51,6 +51,7 @@ use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::{Reader, Text};
+use crate::tenant::ShardName;
 
 /// The one reported setting that clients choose freely; every session has its own.
 pub const APPLICATION: &str = "application_name";
@@ -183,6 +184,8 @@ pub struct Session {
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
+    /// The shard whose OIDs the client holds.
+    affinity: Option<ShardName>,
     pipeline: Pipeline,
     /// The settings as they were before a SET that we answered in the pipeline that is open: they
     /// come back if it fails before its Sync.
@@ -217,6 +220,7 @@ impl Session {
             reported,
             unreported: BytesMut::new(),
             names: Names::default(),
+            affinity: None,
             pipeline: Pipeline::Open,
             before_pipeline: None,
             rest: None,
@@ -333,6 +337,7 @@ impl Session {
             start_scope: start_scope.filter(|scope| !scope.is_empty()),
             start_path: &self.start_path,
             earlier,
+            affinity: self.affinity.as_ref(),
         };
         decide(&asker)
     }

@@ -94,7 +94,8 @@ impl Session {
             && !text.goes_on_after_its_transaction()
         {
             let shard = work.shard.clone();
-            return Ok(Plan { shard, reason: Reason::Home, firmness: Firmness::Soft });
+            let reason = Reason::Home;
+            return Ok(Plan { shard, reason, firmness: Firmness::Soft, also: None });
         }
         self.plan(text)
     }

@@ -2,35 +2,8 @@
 
 use super::Walk;
 use crate::sql::functions::{self, Effect};
-use crate::sql::literal;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Change, Keep, Leaves, NameKind, Value};
-
-/// Columns of the catalogue that are compared all day and never hold a schema.
-const NOT_SCHEMAS: [&str; 22] = [
-    "relkind",
-    "relname",
-    "contype",
-    "typtype",
-    "attname",
-    "proname",
-    "typname",
-    "conname",
-    "tgname",
-    "relpersistence",
-    "collname",
-    "datname",
-    "rolname",
-    "extname",
-    "amname",
-    "spcname",
-    "lanname",
-    "opcname",
-    "table_name",
-    "column_name",
-    "table_type",
-    "data_type",
-];
+use crate::sql::{Access, Change, Keep, Leaves, NameKind, Parameter, Reading, Value};
 
 /// Types that look an object up by its name.
 const NAME_TYPES: [&str; 11] = [
@@ -47,9 +20,19 @@ const NAME_TYPES: [&str; 11] = [
     "regtype",
 ];
 
+/// Functions that look up what has no name, or the name of no schema.
+const NAMELESS: [&str; 6] = [
+    "col_description",
+    "obj_description",
+    "pg_describe_object",
+    "pg_has_role",
+    "shobj_description",
+    "to_regrole",
+];
+
 impl<'t> Walk<'t> {
-    fn while_naming(&mut self, body: impl FnOnce(&mut Self)) {
-        let before = std::mem::replace(&mut self.naming, true);
+    fn while_naming(&mut self, reading: Option<Reading>, body: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.naming, reading);
         body(self);
         self.naming = before;
     }
@@ -70,7 +53,7 @@ impl<'t> Walk<'t> {
             Effect::Reads => self.raise(Access::Read),
             Effect::Catalogue => {
                 self.raise(Access::Read);
-                self.catalogue = true;
+                self.catalogue_function(words.last().copied().unwrap_or_default());
             }
             Effect::Writes => {
                 self.raise(Access::Write);
@@ -92,14 +75,21 @@ impl<'t> Walk<'t> {
                 self.foreign = true;
             }
         }
-        let rest = |walk: &mut Self| {
-            for (field, tree) in &node.fields {
-                if *field != "funcname" {
-                    walk.visit(tree);
-                }
+        for (field, tree) in node.fields.iter().filter(|(field, _)| *field != "funcname") {
+            if effect == Effect::Harmless || *field != "args" {
+                self.visit(tree);
+                continue;
             }
-        };
-        if effect == Effect::Harmless { rest(self) } else { self.while_naming(rest) }
+            let arguments = tree.items();
+            for (index, argument) in arguments.iter().enumerate() {
+                let function = words.last().copied().unwrap_or_default();
+                let reading = match effect {
+                    Effect::Unknown => Some(Reading::Anything),
+                    _ => reading(function, index, arguments.len()),
+                };
+                self.while_naming(reading, |walk| walk.visit(argument));
+            }
+        }
     }
 
     /// `certain`: it runs exactly once when its statement does.
@@ -133,84 +123,56 @@ impl<'t> Walk<'t> {
         self.visit_field(node, "type_name");
         let names = node.child("type_name").and_then(|name| name.get("names"));
         let words = names.and_then(Tree::words).unwrap_or_default();
-        if matches!(words[..], [name] | ["pg_catalog", name] if NAME_TYPES.contains(&name)) {
-            self.raise(Access::Read);
-            self.catalogue = true;
-            self.while_naming(|walk| walk.visit_field(node, "arg"));
-        } else {
-            self.visit_field(node, "arg");
-        }
+        let kind = match words[..] {
+            [name] | ["pg_catalog", name] => NAME_TYPES.iter().find(|known| **known == name),
+            _ => None,
+        };
+        let Some(kind) = kind else { return self.visit_field(node, "arg") };
+        self.raise(Access::Read);
+        self.asks.catalogue = true;
+        let reading = match *kind {
+            "regnamespace" => Some(Reading::Schema),
+            "regrole" => None,
+            _ => Some(Reading::Object),
+        };
+        self.asks.objects |= reading == Some(Reading::Object);
+        self.while_naming(reading, |walk| walk.visit_field(node, "arg"));
     }
 
     pub(super) fn constant(&mut self, node: &'t Node) {
-        if !self.naming {
-            return;
-        }
-        if let Some(text) = node.child("val").filter(|value| value.kind == "String") {
-            self.literal_mattered = true;
-            for name in literal::names(text.text("sval")) {
-                self.name(&name, NameKind::Perhaps);
-            }
+        let Some(value) = node.child("val") else { return };
+        self.note_number(value);
+        let Some(reading) = self.naming.filter(|_| value.kind == "String") else { return };
+        self.literal_mattered = true;
+        for name in reading.names(value.text("sval")) {
+            self.name(&name, NameKind::Perhaps);
         }
     }
 
     pub(super) fn parameter(&mut self, node: &'t Node) {
-        if self.naming {
-            self.name_parameter(node.number("number"));
-        }
-    }
-
-    fn name_parameter(&mut self, number: i64) {
-        self.parameters.extend(u16::try_from(number));
-    }
-
-    pub(super) fn expression(&mut self, node: &'t Node) {
-        let (left, right) = (node.get("lexpr"), node.get("rexpr"));
-        for (side, other) in [(left, right), (right, left)] {
-            if !other.is_some_and(is_never_a_schema) {
-                self.note_compared(side);
-            }
-        }
-        self.fields(node);
-    }
-
-    /// Notes the literals and parameters that stand at once on one side of a comparison.
-    fn note_compared(&mut self, side: Option<&'t Tree>) {
-        let Some(side) = side else { return };
-        let Tree::Node(node) = side else {
-            return side.items().iter().for_each(|item| self.note_compared(Some(item)));
-        };
-        match node.kind {
-            "AConst" => {
-                if let Some(text) = text_of(side) {
-                    self.compared.push(text.to_owned());
-                }
-            }
-            "ParamRef" => self.compared_parameters.extend(u16::try_from(node.number("number"))),
-            "TypeCast" | "CollateClause" => self.note_compared(node.get("arg")),
-            "AArrayExpr" => self.note_compared(node.get("elements")),
-            "RowExpr" | "FuncCall" => self.note_compared(node.get("args")),
-            "List" => self.note_compared(node.get("items")),
-            _ => {}
-        }
-    }
-
-    pub(super) fn count_compared(&mut self) {
-        for text in std::mem::take(&mut self.compared) {
-            for name in literal::compared(&text) {
-                self.name(&name, NameKind::Perhaps);
-            }
-        }
-        for number in std::mem::take(&mut self.compared_parameters) {
-            self.name_parameter(number.into());
+        let number = node.number("number");
+        self.note_number_parameter(number);
+        if let (Some(reading), Ok(number)) = (self.naming, u16::try_from(number)) {
+            self.parameters.push(Parameter { number, reading });
         }
     }
 }
 
-fn is_never_a_schema(tree: &Tree) -> bool {
-    let column = tree.node().filter(|node| node.kind == "ColumnRef");
-    let last = column.and_then(|node| node.list("fields").last()).and_then(Tree::word);
-    last.is_some_and(|name| NOT_SCHEMAS.contains(&name))
+/// How a function of PostgreSQL's own reads one of its arguments, if as a name.
+fn reading(function: &str, index: usize, count: usize) -> Option<Reading> {
+    let object = match function {
+        "to_regnamespace" | "has_schema_privilege" => Reading::Schema,
+        _ => Reading::Object,
+    };
+    // The user, perhaps; the object; the privilege.
+    let is_privilege = function.starts_with("has_") && function.ends_with("_privilege");
+    let asked = match function {
+        "has_column_privilege" => index + 3 == count,
+        _ if is_privilege => index + 2 == count,
+        "pg_get_serial_sequence" => index == 0,
+        _ => !NAMELESS.contains(&function),
+    };
+    asked.then_some(object)
 }
 
 /// The inside of `'…'::text`.

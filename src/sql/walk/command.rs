@@ -88,10 +88,11 @@ impl<'t> Walk<'t> {
         // A function beside it may return no rows at all.
         let certain = node.fields.iter().all(|(field, _)| quiet.contains(field))
             && node.list("target_list").iter().all(is_certain);
+        let has_from = node.get("from_clause").is_some();
         self.in_scope(node, |walk| {
             for (field, tree) in node.fields.iter().filter(|(field, _)| *field != "with_clause") {
                 if !(certain && *field == "target_list") {
-                    walk.visit(tree);
+                    walk.clause(field, tree, has_from);
                     continue;
                 }
                 for target in tree.items() {
