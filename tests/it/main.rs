@@ -4,6 +4,7 @@
 mod support;
 
 mod broken;
+mod catalogue;
 mod clusters;
 mod hostile;
 mod migrations;

@@ -2,6 +2,7 @@
 
 pub mod asked;
 pub mod message;
+pub mod own;
 pub mod script;
 pub mod transcript;
 pub mod scripted;
