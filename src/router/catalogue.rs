@@ -59,7 +59,7 @@ impl Wants {
 pub(super) fn question(statement: &Statement) -> Option<&Catalogue> {
     let only_asks = statement.access <= Access::Read
         && matches!(statement.act, Act::None | Act::Copy)
-        && statement.leaves == Leaves::Nothing;
+        && statement.leaves == Leaves::default();
     let names_objects = statement.names.iter().any(|name| name.kind != NameKind::Perhaps);
     statement.catalogue.as_ref().filter(|_| only_asks && !names_objects)
 }

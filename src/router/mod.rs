@@ -89,7 +89,8 @@ impl Path {
     fn unknown(&self, shared: &[SchemaName]) -> Option<&str> {
         self.schemas.iter().find_map(|schema| match schema {
             PathSchema::Named(name) if !is_system(name) && !is_shared(name, shared) => {
-                Some(name.as_str())
+                // `''`, which means "no schema at all", is nobody's slip.
+                Some(name.as_str()).filter(|name| !name.is_empty())
             }
             PathSchema::Named(_) | PathSchema::Role(_) => None,
         })
@@ -129,11 +130,19 @@ pub fn route(text: &Text, asker: &Asker<'_>, directory: &Snapshot) -> Result<Pla
 
 /// Where a session's tenantless work goes: its tenant's shard, else home.
 pub fn base<'a>(asker: &Asker<'_>, directory: &'a Snapshot) -> (&'a Arc<Shard>, Reason) {
-    let scoped = asker.scope.and_then(|scope| directory.residence(scope));
+    seen_from(asker.scope, asker.path, directory)
+}
+
+fn seen_from<'a>(
+    scope: Option<&str>,
+    path: &Path,
+    directory: &'a Snapshot,
+) -> (&'a Arc<Shard>, Reason) {
+    let scoped = scope.and_then(|scope| directory.residence(scope));
     if let Some(residence) = scoped {
         return (&residence.shard, Reason::Scope(residence.tenant.clone()));
     }
-    match asker.path.tenant(directory) {
+    match path.tenant(directory) {
         Some(residence) => (&residence.shard, Reason::Path(residence.tenant.clone())),
         None => (directory.home(), Reason::Home),
     }
@@ -146,15 +155,17 @@ struct Draft<'a> {
     wants: Wants,
     /// Tenants that PostgreSQL might look a name up in and the user may not use.
     forbidden: Vec<&'a Residence>,
+    /// What names mean for the first statement that is more than a SET, if that is certain.
+    lead: Option<Sight<'a>>,
 }
 
 impl<'a> Draft<'a> {
     fn new(asker: &'a Asker<'a>, directory: &'a Snapshot) -> Self {
         let (goals, wants, forbidden) = (Vec::new(), Wants::default(), Vec::new());
-        Self { asker, directory, goals, wants, forbidden }
+        Self { asker, directory, goals, wants, forbidden, lead: None }
     }
 
-    fn add(&mut self, statement: &Statement, here: &Here<'_>) -> Result<(), Refusal> {
+    fn add(&mut self, statement: &Statement, here: &Here<'a>) -> Result<(), Refusal> {
         match statement.access {
             Access::Lifecycle => return Err(Refusal::Lifecycle),
             Access::Shared(command) => return Err(Refusal::SharedByAll(command)),
@@ -162,6 +173,11 @@ impl<'a> Draft<'a> {
         }
         if statement.act == Act::TwoPhase {
             return Err(Refusal::TwoPhase);
+        }
+        if let ([sight], None) = (&here.sights[..], &self.lead)
+            && statement.access != Access::Nothing
+        {
+            self.lead = Some(sight.clone());
         }
         if let Some(asks) = catalogue::question(statement) {
             let is_scoped = here.sights.iter().any(|sight| sight.scope.is_some());
@@ -295,7 +311,10 @@ impl<'a> Draft<'a> {
 
     /// Nothing names a home.
     fn anywhere(mut self, harmful: Option<&Statement>) -> Result<Plan, Refusal> {
-        let (mut shard, mut reason) = base(self.asker, self.directory);
+        let (mut shard, mut reason) = match &self.lead {
+            Some(sight) => seen_from(sight.scope.as_deref(), &sight.path, self.directory),
+            None => base(self.asker, self.directory),
+        };
         if self.wants.is_for_home() && harmful.is_none() {
             (shard, reason) = (self.directory.home(), Reason::Schemas);
         }

@@ -11,7 +11,7 @@ use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
-use crate::sql::{Act, Keep, Leaves, Statement, Text, Value};
+use crate::sql::{Act, Keep, Statement, Text, Value};
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl Session {
         let engaged = match &mut self.place {
             Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
             Place::Working(_) => self.go_on(plan, text).await?,
+            Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
         if let (Engaged::Ready, Place::Working(work)) = (&engaged, &self.place) {
             self.affinity = router::affinity(self.affinity.as_ref(), text, &work.shard.name);
@@ -107,9 +108,10 @@ impl Session {
             self.release().await;
             return self.take_up(plan, text).await;
         }
+        let runs = work.segment_open && work.ledger.runs();
         // What a tenant's path means (a function, `current_schema()`) is known on its shard only.
         let may_move = matches!(
-            &work.bond, Bond::Soft(prefix) if !work.segment_open && !prefix.strict
+            &work.bond, Bond::Soft(prefix) if !runs && !prefix.strict
         ) && plan.is_worth_a_move();
         let may_stay = matches!(plan.firmness, Firmness::Soft | Firmness::Loose)
             && !calls_elsewhere(plan, text);
@@ -119,9 +121,7 @@ impl Session {
         }
         let bound = work.shard.name.clone();
         match &work.bond {
-            Bond::Soft(prefix)
-                if !work.segment_open && !prefix.strict && work.status != Status::Failed =>
-            {
+            Bond::Soft(prefix) if !runs && !prefix.strict && work.status != Status::Failed => {
                 self.move_transaction().await;
                 self.take_up(plan, text).await
             }
@@ -150,28 +150,32 @@ impl Session {
             Bond::Soft(prefix) => prefix.clone(),
             Bond::Firm => Prefix::default(),
         };
+        let is_open = work.status != Status::Idle;
         self.abandon(work).await;
-        self.place = Place::Held(prefix);
+        // A pipeline that has only prepared has no transaction to take along.
+        if is_open {
+            self.place = Place::Held(prefix);
+        }
     }
 
     /// Takes a backend and brings it to where the session is: settings, then what was held.
     async fn take_up(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
+        self.tell_pins(text);
         let mut work = match self.fetch(plan, text).await? {
             Ok(work) => work,
             Err(report) => return Ok(Engaged::Refused(report)),
         };
         let held = match std::mem::replace(&mut self.place, Place::Idle) {
             Place::Held(prefix) => Some(prefix),
-            Place::Idle | Place::Working(_) => None,
+            Place::Idle | Place::Working(_) | Place::Lost(_) => None,
         };
         self.listed.reach.set(Some(work.target())).await;
-        let before = self.tracked.before();
-        if let Some(sql) = before.difference(work.backend().told.as_ref()) {
-            work.ask(&sql);
-        }
+        let difference = self.tracked.before().difference(work.backend().told.as_ref());
+        difference.iter().for_each(|sql| work.ask(sql));
         self.tracked.begin();
         if let Some(prefix) = &held {
             prefix.texts.iter().for_each(|text| work.ask(text));
+            work.status = Status::InTransaction;
         }
         // A strict transaction's first statement takes its snapshot for good.
         let prefix = held.unwrap_or_default();
@@ -211,7 +215,7 @@ impl Session {
 /// A function without a qualifier is the tenant's, and its shard is another.
 fn calls_elsewhere(plan: &Plan, text: &Text) -> bool {
     plan.reason.tenant().is_some()
-        && text.statements.iter().any(|statement| statement.leaves == Leaves::Unknown)
+        && text.statements.iter().any(|statement| statement.leaves.unknown)
 }
 
 /// Whether a kept backend is the one for this text: SQL-level names live where they were made.
@@ -221,7 +225,7 @@ fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
         .iter()
         .any(|statement| matches!(statement.act, Act::Execute(_) | Act::Deallocate(_)));
     if by_name && plan.firmness != Firmness::Firm {
-        return work.keep == Some(Keep::Prepared) || work.shard.name == plan.shard.name;
+        return work.keeps.contains(Keep::Prepared) || work.shard.name == plan.shard.name;
     }
     work.shard.name == plan.shard.name
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::answer::{self, Report};
+use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::{Header, reply};
 use crate::protocol::request::{self, BindNames, Parse, Subject};
@@ -15,7 +15,7 @@ use crate::session::engage::Engaged;
 use crate::session::ledger::{Owed, To};
 use crate::session::prepare::{ensure_prepared, send_parse};
 use crate::session::refuse::Way;
-use crate::session::report::{code, no_portal, no_statement};
+use crate::session::report::{aborted, code, no_portal, no_statement};
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
@@ -30,17 +30,19 @@ impl Session {
             Ok(parse) => parse,
             Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
         };
+        let text = match self.read(parse.sql).await {
+            Ok(text) => text,
+            Err(error) => return self.unreadable(&error, Way::Extended, parse.sql).await,
+        };
         if let Some(report) = self.refuse_name(&parse) {
             // What gave the name away may still fail.
             if self.must_wait() {
                 return Ok(Flow::Wait);
             }
+            let is_aborted = self.status() == Status::Failed && !text.ends_transaction();
+            let report = if is_aborted { aborted() } else { report };
             return self.refuse(report, Way::Extended, parse.sql).await;
         }
-        let text = match self.read(parse.sql).await {
-            Ok(text) => text,
-            Err(error) => return self.unreadable(&error, Way::Extended, parse.sql).await,
-        };
         if self.may_become_ours(&text) {
             return Ok(Flow::Wait);
         }
@@ -204,6 +206,17 @@ impl Session {
             answer::bare(reply::NO_DATA, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
+        if let Place::Working(work) = &mut self.place
+            && work.status == Status::Failed
+            && statement.text.is_rowless()
+        {
+            // The shard would not prepare it now, but neither does it have anything to tell.
+            let mut told = BytesMut::new();
+            answer::no_parameters(&mut told);
+            answer::bare(reply::NO_DATA, &mut told);
+            work.ledger.push(Owed::Ours(told.freeze()));
+            return Ok(Flow::Next);
+        }
         match self.prepare_for(&statement.text, &statement.sql).await? {
             Flow::Next => {}
             other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
@@ -288,7 +301,9 @@ impl Session {
             other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
         }
         let key = self.key(statement);
+        let in_motion = self.tracked.is_in_motion();
         if let Place::Working(work) = &mut self.place {
+            work.foresee(&statement.text, in_motion);
             let name = ensure_prepared(work, statement, key, false);
             // No parameters, no formats.
             let nothing = [0; 6];
@@ -351,7 +366,14 @@ impl Session {
                 }
                 work.sync(To::Client);
             }
-            Place::Idle | Place::Held(_) => {
+            Place::Idle | Place::Held(_) | Place::Lost(_) => {
+                if let Place::Lost(lost) = &mut self.place
+                    && lost.status() == Status::Idle
+                {
+                    // Its commit is what is lost.
+                    lost.refusal().write(&mut self.client.outbox);
+                    self.place = Place::Idle;
+                }
                 self.before_pipeline = None;
                 self.names.portals.clear();
                 self.write_ready();

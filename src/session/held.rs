@@ -2,6 +2,7 @@
 
 use crate::backend::settings::{Told, write_set};
 use crate::protocol::answer::{self};
+use crate::session::lost::ends_lost;
 use crate::session::work::{PREFIX_TEXTS_MAX, Prefix};
 use crate::session::{APPLICATION, Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
@@ -24,6 +25,7 @@ impl Session {
             Place::Idle => self.answer_idle(statement, sql),
             Place::Held(_) => self.answer_held(statement, sql),
             Place::Working(_) => None,
+            Place::Lost(_) => self.answer_lost(statement),
         }
     }
 
@@ -33,6 +35,9 @@ impl Session {
             return false;
         }
         let [statement] = text.statements.as_slice() else { return false };
+        if matches!(self.place, Place::Lost(_)) {
+            return ends_lost(statement);
+        }
         statement.set_configs.is_empty()
             && match &statement.act {
                 Act::Begin { .. }
@@ -153,7 +158,7 @@ impl Session {
 
     /// Forgets a name that only this session knows. A backend at work is asked by its own name.
     fn deallocate(&mut self, name: Option<&str>) -> Option<&'static str> {
-        if matches!(self.place, Place::Working(_)) || !self.knows(name) {
+        if matches!(self.place, Place::Working(_) | Place::Lost(_)) || !self.knows(name) {
             return None;
         }
         replies::forget(&mut self.names, name);
@@ -169,9 +174,11 @@ impl Session {
         for (setting, _) in changed {
             let reported =
                 self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
-            if let Some((name, value)) = reported {
-                let own = start.get(setting).and_then(Told::text).unwrap_or_default();
-                let value = if name == APPLICATION { own } else { value };
+            let Some((name, value)) = reported else { continue };
+            let own = start.get(setting).and_then(Told::text).unwrap_or_default();
+            let value = if name == APPLICATION { own } else { value };
+            // What the client was told last is the start value, unless it was told otherwise since.
+            if self.reported_since.remove(name).is_some_and(|known| known != value) {
                 answer::parameter_status(name, value, &mut self.unreported);
             }
         }
@@ -201,7 +208,7 @@ impl Session {
     }
 
     fn is_pinned(&self) -> bool {
-        matches!(&self.place, Place::Working(work) if work.keep.is_some())
+        matches!(&self.place, Place::Working(work) if !work.keeps.is_empty())
     }
 
     fn is_strict_by_default(&self) -> bool {

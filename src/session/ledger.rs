@@ -4,6 +4,8 @@
 //! known whether the client waits for it. The ledger is also the proof that a backend is clean:
 //! an idle one owes nothing.
 
+pub mod wreck;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -104,6 +106,8 @@ pub struct Ledger {
     owed: VecDeque<Owed>,
     rounds: Rounds,
     copying_in: bool,
+    /// See [`Ledger::runs`].
+    runs: bool,
 }
 
 impl Ledger {
@@ -118,6 +122,12 @@ impl Ledger {
     /// The shard reads everything as COPY data; what is not ends the COPY with an error.
     pub fn is_copying_in(&self) -> bool {
         self.copying_in
+    }
+
+    /// Whether anything since the last Sync was bound or executed: statements that were only
+    /// prepared and described can be so on another shard.
+    pub fn runs(&self) -> bool {
+        self.runs
     }
 
     pub fn rounds(&self) -> Rounds {
@@ -139,6 +149,11 @@ impl Ledger {
                 let ends_round =
                     matches!(owed, Owed::Query { .. } | Owed::Sync { .. } | Owed::FunctionCall);
                 self.rounds.begun += u64::from(ends_round);
+                self.runs = !ends_round
+                    && match owed {
+                        Owed::Bind { .. } | Owed::Execute { .. } | Owed::Poison(_) => true,
+                        _ => self.runs,
+                    };
                 self.owed.push_back(owed);
             }
         }
@@ -207,6 +222,8 @@ impl Ledger {
             match owed {
                 Owed::Sync { .. } => break,
                 Owed::Parse { promise, .. } => broken.push(promise.clone()),
+                // No `ReadyForQuery` will come of these.
+                Owed::Query { .. } | Owed::FunctionCall => self.rounds.finished += 1,
                 _ => {}
             }
             self.owed.pop_front();

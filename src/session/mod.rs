@@ -17,11 +17,14 @@ mod engage;
 mod extended;
 mod held;
 mod ledger;
+mod lost;
+mod pins;
 mod prepare;
 mod refuse;
 mod replies;
 pub mod report;
 mod requests;
+mod run;
 mod settings;
 mod simple;
 mod statements;
@@ -37,7 +40,6 @@ use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
 use serde::Deserialize;
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
@@ -47,6 +49,7 @@ use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::wire::Wire;
 use crate::router::{self, Asker, Path, Sight, TENANT_SETTING};
 use crate::session::cancel::Listed;
+use crate::session::lost::Lost;
 use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
@@ -119,6 +122,8 @@ enum Place {
     /// BEGIN has been answered; no shard knows of it yet.
     Held(Prefix),
     Working(Box<Work>),
+    /// The backend broke; the client has not ended its transaction yet.
+    Lost(Lost),
 }
 
 /// Where the client is in a pipeline of the extended protocol.
@@ -154,6 +159,9 @@ pub enum End {
     Goodbye,
     #[error("the client went away")]
     Gone,
+    /// A shard has ended the session, in its own words, which the client is told.
+    #[error("a shard has ended the session")]
+    Relayed(Bytes),
     /// The client is told, and the connection closed.
     #[error("{}", .0.message)]
     Told(Box<Report>),
@@ -181,6 +189,8 @@ pub struct Session {
     role_path: Arc<str>,
     /// What the client was told at its start.
     reported: Arc<BTreeMap<String, String>>,
+    /// … and what it has been told since, where that is something else.
+    reported_since: BTreeMap<String, String>,
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
@@ -195,6 +205,8 @@ pub struct Session {
     awaited: Option<Arc<Text>>,
     /// The size of the message that is awaited whole.
     wanted_bytes: usize,
+    /// The client has said goodbye: what it asked before is finished, and nothing more is read.
+    leaving: bool,
 }
 
 impl Session {
@@ -218,6 +230,7 @@ impl Session {
             start_path: Path::default(),
             role_path: role_path.into(),
             reported,
+            reported_since: BTreeMap::new(),
             unreported: BytesMut::new(),
             names: Names::default(),
             affinity: None,
@@ -226,6 +239,7 @@ impl Session {
             rest: None,
             awaited: None,
             wanted_bytes: 0,
+            leaving: false,
         };
         let start = session.tracked.start().get("search_path").and_then(Told::text);
         let start = start.unwrap_or(&session.role_path).to_owned();
@@ -234,50 +248,12 @@ impl Session {
         session
     }
 
-    /// Talks until the client or the server has enough, and cleans up.
-    pub async fn run(mut self, shutdown: CancellationToken) -> End {
-        let end = loop {
-            if let Err(end) = self.step(&shutdown).await {
-                break end;
-            }
-        };
-        if let End::Told(report) = &end {
-            report.write(&mut self.client.outbox);
-            // The client may be gone already.
-            let _ = self.client.flush().await;
-        }
-        self.leave().await;
-        end
-    }
-
-    async fn step(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
-        let asked = self.take_requests().await?;
-        let answered = self.take_replies().await?;
-        if asked || answered {
-            return Ok(());
-        }
-        self.wait(shutdown).await
-    }
-
-    /// Leaves no query running and no backend in an unknown state.
-    async fn leave(&mut self) {
-        self.listed.reach.set(None).await;
-        if let Place::Working(work) = &mut self.place
-            && !work.ledger.is_empty()
-        {
-            let target = work.target();
-            tokio::spawn(async move { target.cancel().await });
-        }
-        // Dropped leases close their backends.
-        self.place = Place::Idle;
-        self.kept.clear();
-    }
-
     fn status(&self) -> Status {
         match &self.place {
             Place::Idle => Status::Idle,
             Place::Held(_) => Status::InTransaction,
             Place::Working(work) => work.status,
+            Place::Lost(lost) => lost.status(),
         }
     }
 

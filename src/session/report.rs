@@ -23,6 +23,8 @@ pub mod code {
     pub const INVALID_STATEMENT: &str = "26000";
     pub const LIMIT_EXCEEDED: &str = "54000";
     pub const NO_USER: &str = "28000";
+    pub const IN_FAILED_TRANSACTION: &str = "25P02";
+    pub const OUTCOME_UNKNOWN: &str = "08007";
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const READ_ONLY: &str = "25006";
     pub const SYNTAX: &str = "42601";
@@ -110,6 +112,14 @@ pub fn no_backend(error: &PoolError) -> Report {
             Report::error(code::CONNECTION_FAILURE, error.to_string()).hint("Try again later.")
         }
     }
+}
+
+/// In PostgreSQL's own words.
+pub fn aborted() -> Report {
+    Report::error(
+        code::IN_FAILED_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
 }
 
 pub fn no_statement(name: &[u8]) -> Report {

@@ -88,6 +88,11 @@ impl Session {
     /// In a failed transaction everything goes to the shard that failed: it knows what to say. But
     /// what stands behind a ROLLBACK in the same text will be executed.
     pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, Report> {
+        if let Place::Lost(_) = &self.place {
+            let shard = self.parts.directory.snapshot().home().clone();
+            let reason = Reason::Home;
+            return Ok(Plan { shard, reason, firmness: Firmness::Soft, also: None });
+        }
         if let Place::Working(work) = &self.place
             && work.ledger.is_empty()
             && work.status == answer::Status::Failed

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Access, Act, Change, Leaves, Name, NameKind, Parameter, Statement, Text, Value};
+use super::{
+    Access, Act, Change, Frees, Leaves, Name, NameKind, Parameter, Statement, Text, Value,
+};
 
 /// The smallest number that PostgreSQL gives to an object which a user makes.
 pub const USER_OID_MIN: i64 = 16_384;
@@ -29,7 +31,8 @@ impl Text {
             act: Act::None,
             set_configs: Vec::new(),
             parameters: Vec::new(),
-            leaves: Leaves::Unknown,
+            leaves: Leaves::UNKNOWN,
+            frees: Frees::SOME,
         };
         Self { statements: vec![statement] }
     }
@@ -42,7 +45,9 @@ impl Text {
             !statement.parameters.is_empty()
                 || numbers.is_some_and(|numbers| !numbers.is_empty())
                 || configs.any(|change| {
-                    matches!(change.value, Value::Parameter(_)) || bound_name(change).is_some()
+                    matches!(change.value, Value::Parameter(_))
+                        || change.local_bound.is_some()
+                        || bound_name(change).is_some()
                 })
         })
     }
@@ -67,6 +72,15 @@ fn bound_name(change: &Change) -> Option<u16> {
     change.setting.strip_prefix('$')?.parse().ok()
 }
 
+/// A bound `bool`: as text, or as the one byte of the binary format.
+fn truth(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "t" | "true" | "on" | "yes" | "y" | "1" | "\u{1}" => Some(true),
+        "f" | "false" | "off" | "no" | "n" | "0" | "\u{0}" => Some(false),
+        _ => None,
+    }
+}
+
 impl Statement {
     fn fill<'v>(&mut self, bound: &impl Fn(u16) -> Option<Bound<'v>>) {
         // A text's binary form is its bytes.
@@ -84,9 +98,15 @@ impl Statement {
             if let Value::Parameter(number) = change.value {
                 let text = value(number).map(|value| Value::Text(value.to_owned()));
                 change.value = text.unwrap_or(Value::Unknown);
-                if change.value == Value::Unknown {
-                    self.leaves = self.leaves.max(Leaves::Unknown);
+            }
+            if let Some(number) = change.local_bound.take() {
+                match value(number).and_then(truth) {
+                    Some(local) => change.local = local,
+                    None => change.value = Value::Unknown,
                 }
+            }
+            if change.value == Value::Unknown {
+                self.leaves |= Leaves::UNKNOWN;
             }
         }
         for Parameter { number, reading } in std::mem::take(&mut self.parameters) {

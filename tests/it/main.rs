@@ -6,6 +6,7 @@ mod support;
 mod broken;
 mod catalogue;
 mod clusters;
+mod ends;
 mod hostile;
 mod migrations;
 mod oracle;
