@@ -11,5 +11,6 @@ mod hostile;
 mod migrations;
 mod oracle;
 mod placeholders;
+mod psql;
 mod readme;
 mod routing;

@@ -289,7 +289,9 @@ fn may_be_schema(tree: &Tree) -> bool {
         return node.fields.iter().any(|(_, field)| may_be_schema(field));
     }
     let column = node.list("fields").last().and_then(Tree::word).unwrap_or_default();
-    if matches!(column, "nspname" | "schema_name" | "schemaname") || column.ends_with("_schema") {
+    let named = matches!(column, "nspname" | "schema_name" | "schemaname");
+    // psql writes `stxnamespace::regnamespace::text`.
+    if named || column.ends_with("_schema") || column.ends_with("namespace") {
         return true;
     }
     // Whatever else a query calls its own columns may hold one.

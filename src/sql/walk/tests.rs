@@ -227,6 +227,10 @@ fn catalogue_queries() {
     check("SELECT 1 FROM pg_tables WHERE NOT schemaname = ANY ('{acme}')", "read +catalogue");
     check("SELECT 1 FROM pg_tables WHERE schemaname IS DISTINCT FROM 'acme'", "read +catalogue");
     check(
+        "SELECT 1 FROM pg_statistic_ext WHERE stxnamespace::regnamespace::text ~ '^(acme)$'",
+        "read acme? +catalogue",
+    );
+    check(
         "SELECT NOT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = 'acme')",
         "read acme? +catalogue",
     );
