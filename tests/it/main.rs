@@ -7,6 +7,7 @@ mod broken;
 mod catalogue;
 mod clusters;
 mod ends;
+mod dump;
 mod hostile;
 mod migrations;
 mod oracle;

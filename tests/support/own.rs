@@ -41,7 +41,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// `kit` is run in each tenant's schema by the database's owner. No number means the same on
+    /// `kit` is run in each tenant's schema, whose name is `{T}`, by the database's owner. No number means the same on
     /// two shards.
     pub async fn build(name: &str, kit: &str) -> Self {
         let database = format!("own_{name}");
@@ -146,6 +146,7 @@ async fn create(index: usize, database: &str) {
 }
 
 async fn furnish(client: &Client, tenant: &str, kit: &str) {
+    let kit = kit.replace("{T}", tenant);
     let sql = format!(
         "CREATE SCHEMA {tenant}; GRANT USAGE ON SCHEMA {tenant} TO {USER};
          SET search_path = {tenant}; {kit}; RESET search_path;

@@ -1,5 +1,7 @@
 //! Calls, casts and comparisons: where code is run, and where a literal may name an object.
 
+use pg_query::protobuf::AExprKind;
+
 use super::Walk;
 use crate::sql::functions::{self, Effect};
 use crate::sql::tree::{Node, Tree};
@@ -132,6 +134,34 @@ impl<'t> Walk<'t> {
         self.set_configs.push(Change { setting, value, local, local_bound });
     }
 
+    /// `SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'y'`: how pg_dump sets
+    /// what an older server may not know. Said again, it does no harm there either.
+    pub(super) fn set_if_known(&self, node: &Node) -> Option<Change> {
+        let [from] = node.list("from_clause") else { return None };
+        let from = from.node().filter(|from| from.kind == "RangeVar")?;
+        let is_settings = from.text("relname") == "pg_settings"
+            && matches!(from.text("schemaname"), "" | "pg_catalog");
+        let [target] = node.list("target_list") else { return None };
+        let call = target.node()?.child("val").filter(|call| is_set_config(call))?;
+        let [name, value, local] = call.list("args") else { return None };
+        let filter = node.child("where_clause").filter(|filter| filter.kind == "AExpr")?;
+        let is_equality = filter.get("name").and_then(Tree::words).is_some_and(|op| op == ["="])
+            && filter.number("kind") == AExprKind::AexprOp as i64;
+        let known = ["target_list", "from_clause", "where_clause", "limit_option", "op"];
+        let is_plain = node.fields.iter().all(|(field, _)| known.contains(field));
+        if !is_settings || !is_equality || !is_plain || !is_name(name) {
+            return None;
+        }
+        let setting = filter.get("lexpr").filter(|left| is_name(left)).and(filter.get("rexpr"))?;
+        text_of(value)?;
+        Some(Change {
+            setting: text_of(setting)?.to_ascii_lowercase(),
+            value: Value::Statement(self.own_text.to_owned()),
+            local: truth_of(local)?,
+            local_bound: None,
+        })
+    }
+
     pub(super) fn cast(&mut self, node: &'t Node) {
         self.visit_field(node, "type_name");
         let names = node.child("type_name").and_then(|name| name.get("names"));
@@ -186,6 +216,17 @@ fn reading(function: &str, index: usize, count: usize) -> Option<Reading> {
         _ => !NAMELESS.contains(&function),
     };
     asked.then_some(object)
+}
+
+pub(super) fn is_set_config(node: &Node) -> bool {
+    let words = node.get("funcname").and_then(Tree::words).unwrap_or_default();
+    node.kind == "FuncCall" && matches!(words[..], ["set_config"] | ["pg_catalog", "set_config"])
+}
+
+/// The column `name`.
+fn is_name(tree: &Tree) -> bool {
+    let column = tree.node().filter(|node| node.kind == "ColumnRef");
+    column.and_then(|node| node.get("fields")).and_then(Tree::words).is_some_and(|w| w == ["name"])
 }
 
 /// The inside of `'…'::text`.

@@ -583,6 +583,23 @@ fn set_config() {
         "UPDATE pg_settings SET setting = 'x' WHERE name = 'a.b'",
         "write +catalogue search_path=Unknown !unknown",
     );
+    // pg_dump's.
+    check(
+        "SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b'",
+        "read +catalogue a.b=Statement(\"SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b'\")",
+    );
+    for other in [
+        "set_config(name, 'view', false) FROM pg_settings WHERE name <> 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings WHERE name = ANY ('{a.b}')",
+        "set_config(name, 'view', false) FROM pg_settings WHERE tablename = 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b' OR true",
+        "set_config(name, setting, false) FROM pg_settings WHERE name = 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings, pg_class WHERE name = 'a.b'",
+        "set_config(setting, 'view', false) FROM pg_settings WHERE name = 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b' ORDER BY 1",
+    ] {
+        check(&format!("SELECT {other}"), "write +catalogue search_path=Unknown !unknown");
+    }
     check("SELECT set_config($1, $2, false)", "nothing $1=$2");
     check("SELECT set_config('a' || 'b', 'x', false)", "write search_path=Unknown !unknown");
     check("SELECT set_config('a.b', 'x', $1)", "nothing a.b=<x> local=$1");
