@@ -221,8 +221,15 @@ impl<'t> Walk<'t> {
 }
 
 fn is_certain(target: &Tree) -> bool {
+    let is_constant = |value: &Node| matches!(value.kind, "AConst" | "ParamRef");
+    // asyncpg asks for the value of a setting and changes it at once.
+    let asks = |value: &Node| {
+        let words = value.get("funcname").and_then(Tree::words).unwrap_or_default();
+        let known = matches!(words[..], ["current_setting"] | ["pg_catalog", "current_setting"]);
+        known && value.list("args").iter().filter_map(Tree::node).all(is_constant)
+    };
     let value = target.node().and_then(|target| target.child("val"));
-    value.is_some_and(|value| matches!(value.kind, "AConst" | "ParamRef") || is_set_config(value))
+    value.is_some_and(|value| is_constant(value) || is_set_config(value) || asks(value))
 }
 
 /// The name of a command that changes what all shards share.

@@ -583,6 +583,15 @@ fn set_config() {
         "UPDATE pg_settings SET setting = 'x' WHERE name = 'a.b'",
         "write +catalogue search_path=Unknown !unknown",
     );
+    // asyncpg's.
+    check(
+        "SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
+        "nothing jit=<off>",
+    );
+    check(
+        "SELECT current_setting(f()), set_config('jit', 'off', false)",
+        "write jit=Unknown !unknown",
+    );
     // pg_dump's.
     check(
         "SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b'",
