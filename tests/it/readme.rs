@@ -55,7 +55,11 @@ fn every_command_of_the_readme_prints_what_is_shown() {
         steps.iter().map(|(command, _)| format!("{command}; echo '{MARK}'\n")).collect();
     let (dir, _remover) = crate::support::temporary_directory("commands");
     let veneer = std::path::Path::new(env!("CARGO_BIN_EXE_veneer"));
-    let path = format!("{}:{}", veneer.parent().expect("a folder").display(), env!("PATH"));
+    let path = format!(
+        "{}:{}",
+        veneer.parent().expect("a folder").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
     let output = Command::new(veneer)
         .args(["demo", "--port", "0", "--shard-ports", "0,0,0", "--dir"])
         .arg(&dir)
