@@ -179,8 +179,10 @@ impl<'t> Walk<'t> {
                 }
             }
         }
-        let orders = matches!(operator, "<" | ">" | "<=" | ">=");
-        self.at(|place| place.counting |= orders, |walk| walk.fields(node));
+        // What is compared with a name, or by its size, is no object's number.
+        let counts = matches!(operator, "<" | ">" | "<=" | ">=")
+            || [node.get("lexpr"), node.get("rexpr")].into_iter().flatten().any(is_word);
+        self.at(|place| place.counting |= counts, |walk| walk.fields(node));
     }
 
     /// Notes the literals and parameters that stand at once on one side of a comparison.
@@ -279,6 +281,20 @@ fn reading(kind: i64, operator: &str) -> (bool, Option<Reading>) {
         "!~" | "!~*" => (true, Some(Reading::Regex)),
         "!~~" | "!~~*" => (true, Some(Reading::Like)),
         _ => (false, None),
+    }
+}
+
+/// Whether one side of a comparison is a column that holds words.
+fn is_word(tree: &Tree) -> bool {
+    let Some(node) = tree.node() else { return tree.items().iter().any(is_word) };
+    match node.kind {
+        "ColumnRef" => {
+            let column = node.list("fields").last().and_then(Tree::word).unwrap_or_default();
+            ["name", "_schema", "_type", "kind"].iter().any(|end| column.ends_with(end))
+        }
+        "TypeCast" | "CollateClause" => node.get("arg").is_some_and(is_word),
+        "FuncCall" | "RowExpr" => node.get("args").is_some_and(is_word),
+        _ => false,
     }
 }
 

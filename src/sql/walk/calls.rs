@@ -23,11 +23,12 @@ const NAME_TYPES: [&str; 11] = [
 ];
 
 /// Functions that look up what has no name, or the name of no schema.
-const NAMELESS: [&str; 6] = [
+const NAMELESS: [&str; 7] = [
     "col_description",
     "obj_description",
     "pg_describe_object",
     "pg_has_role",
+    "pg_notify",
     "shobj_description",
     "to_regrole",
 ];

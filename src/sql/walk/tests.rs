@@ -173,6 +173,7 @@ fn names_in_expressions() {
     );
     check("SELECT to_regclass('acme.t')", "read acme? +catalogue");
     check("SELECT lower('acme.t')", "nothing");
+    check("SELECT pg_notify('acme.t', 'bolt.u')", "write");
     check("SELECT acme.f(1)", "write acme:other !unknown");
     check("SELECT f('acme')", "write acme? !unknown");
     check("SELECT query_to_xml('select * from acme.t', true, true, '')", "write acme? !unknown");
@@ -246,7 +247,7 @@ fn queries_about_schemas() {
         "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'my\\_schema'",
         "read my_schema? +schemas",
     );
-    check("SELECT 1 FROM pg_namespace WHERE nspname = $1", "read $1 +schemas +$numbers");
+    check("SELECT 1 FROM pg_namespace WHERE nspname = $1", "read $1 +schemas");
     check("SELECT 1 FROM pg_namespace WHERE nspname IN ('a1', 'Big')", "read a1? Big? +schemas");
     check("SELECT 1 FROM pg_namespace WHERE nspname NOT IN ('a1', 'Big')", "read +schemas");
     check(
@@ -308,6 +309,10 @@ fn numbers_of_objects() {
     check("SELECT 1 FROM pg_class LIMIT 20000 OFFSET 50000", "read +catalogue");
     check("SELECT 1 FROM pg_class WHERE 100000 < reltuples", "read +catalogue");
     check("SELECT 1 FROM pg_class WHERE oid = $1 LIMIT $2", "read +catalogue +$numbers");
+    check(
+        "SELECT 1 FROM pg_class WHERE relname = '16395' OR lower(relname) = $1",
+        "read +catalogue",
+    );
     check("SELECT 16395", "nothing");
 }
 
