@@ -1,17 +1,25 @@
 //! Getting a backend to work for the session, made to look like the session's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::info;
 
 use crate::backend::prepared;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
+use crate::protocol::wire::Wire;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
+use crate::session::wait::INBOX_BYTES_MAX;
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
 use crate::sql::{Act, Keep, Statement, Text, Value};
+use crate::tls::Socket;
+
+/// How long a client that sends no more may stand in line for a backend.
+const HALF_CLOSED_LINE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -45,7 +53,7 @@ impl Session {
         sql: &[u8],
     ) -> Result<Engaged, End> {
         let engaged = match &mut self.place {
-            Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
+            Place::Idle | Place::Held(_) | Place::Piped(_) => self.take_up(plan, text).await?,
             Place::Working(_) => self.go_on(plan, text).await?,
             Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
@@ -165,10 +173,12 @@ impl Session {
             Ok(work) => work,
             Err(report) => return Ok(Engaged::Refused(report)),
         };
-        let held = match std::mem::replace(&mut self.place, Place::Idle) {
-            Place::Held(prefix) => Some(prefix),
-            Place::Idle | Place::Working(_) | Place::Lost(_) => None,
-        };
+        let (mut held, mut piped) = (None, Vec::new());
+        match std::mem::replace(&mut self.place, Place::Idle) {
+            Place::Held(prefix) => held = Some(prefix),
+            Place::Piped(texts) => piped = texts,
+            Place::Idle | Place::Working(_) | Place::Lost(_) => {}
+        }
         self.listed.reach.set(Some(work.target())).await;
         let difference = self.tracked.before().difference(work.backend().told.as_ref());
         difference.iter().for_each(|sql| work.ask(sql));
@@ -177,10 +187,16 @@ impl Session {
             prefix.texts.iter().for_each(|text| work.ask(text));
             work.status = Status::InTransaction;
         }
+        for text in &piped {
+            work.ask_in_segment(text);
+            work.segment_open = true;
+        }
         // A strict transaction's first statement takes its snapshot for good.
         let prefix = held.unwrap_or_default();
         work.bond = match plan.firmness {
-            Firmness::Soft | Firmness::Passing if !prefix.strict => Bond::Soft(prefix),
+            Firmness::Soft | Firmness::Passing if !prefix.strict && piped.is_empty() => {
+                Bond::Soft(prefix)
+            }
             _ => Bond::Firm,
         };
         self.place = Place::Working(work);
@@ -199,7 +215,7 @@ impl Session {
             biased;
             lease = pool.lease() => lease,
             // Nobody stands in line for a client that has left.
-            () = self.client.hung_up() => return Err(End::Gone),
+            () = gone(&mut self.client) => return Err(End::Gone),
         };
         Ok(match lease {
             Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
@@ -209,6 +225,14 @@ impl Session {
                 Err(report::no_backend(&error))
             }
         })
+    }
+}
+
+/// Waits until the client has left. One that has closed its own side only, which looks the same,
+/// has some time in line.
+async fn gone(client: &mut Wire<Socket>) {
+    if client.closed(INBOX_BYTES_MAX).await.is_ok() {
+        sleep(HALF_CLOSED_LINE_MAX).await;
     }
 }
 

@@ -39,7 +39,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
@@ -55,6 +54,7 @@ use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::{Reader, Text};
 use crate::tenant::ShardName;
+use crate::tls::Socket;
 
 /// The one reported setting that clients choose freely; every session has its own.
 pub const APPLICATION: &str = "application_name";
@@ -121,6 +121,9 @@ enum Place {
     Idle,
     /// BEGIN has been answered; no shard knows of it yet.
     Held(Prefix),
+    /// SETs of a pipeline have been answered, which are part of its implicit transaction; no shard
+    /// knows of it yet.
+    Piped(Vec<String>),
     Working(Box<Work>),
     /// The backend broke; the client has not ended its transaction yet.
     Lost(Lost),
@@ -175,7 +178,9 @@ impl End {
 
 pub struct Session {
     parts: Arc<Parts>,
-    client: Wire<TcpStream>,
+    client: Wire<Socket>,
+    /// The client sends no more. It may still read.
+    half_closed: bool,
     user: Arc<User>,
     listed: Listed,
     place: Place,
@@ -197,9 +202,6 @@ pub struct Session {
     /// The shard whose OIDs the client holds.
     affinity: Option<ShardName>,
     pipeline: Pipeline,
-    /// The settings as they were before a SET that we answered in the pipeline that is open: they
-    /// come back if it fails before its Sync.
-    before_pipeline: Option<SettingMap>,
     rest: Option<Rest>,
     /// What the message at the front of the inbox says, while it waits for its turn.
     awaited: Option<Arc<Text>>,
@@ -212,7 +214,7 @@ pub struct Session {
 impl Session {
     pub fn new(
         parts: Arc<Parts>,
-        client: Wire<TcpStream>,
+        client: Wire<Socket>,
         identity: Identity,
         listed: Listed,
     ) -> Self {
@@ -220,6 +222,7 @@ impl Session {
         let mut session = Self {
             parts,
             client,
+            half_closed: false,
             user,
             listed,
             place: Place::Idle,
@@ -235,7 +238,6 @@ impl Session {
             names: Names::default(),
             affinity: None,
             pipeline: Pipeline::Open,
-            before_pipeline: None,
             rest: None,
             awaited: None,
             wanted_bytes: 0,
@@ -250,7 +252,7 @@ impl Session {
 
     fn status(&self) -> Status {
         match &self.place {
-            Place::Idle => Status::Idle,
+            Place::Idle | Place::Piped(_) => Status::Idle,
             Place::Held(_) => Status::InTransaction,
             Place::Working(work) => work.status,
             Place::Lost(lost) => lost.status(),

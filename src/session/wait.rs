@@ -2,37 +2,41 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::answer::Report;
+use crate::protocol::ask;
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
 use crate::session::replies::lost_pins;
 use crate::session::report::code;
 use crate::session::{End, Place, Session};
 
 /// Requests are taken in up to here while others are under way.
-const INBOX_BYTES_MAX: usize = 64 * 1024;
+pub(super) const INBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// PostgreSQL answers a client that has closed its own side only, and so do we; but one that has
+/// died looks the same until something is written to it. After a silence so long it is taken for
+/// dead, and what it runs is stopped.
+const HALF_CLOSED_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Writes what can be written and waits until something has come, or a full side has room.
     pub(super) async fn wait(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
+        if self.half_closed {
+            let heard = timeout(HALF_CLOSED_SILENCE_MAX, poll_fn(|cx| self.poll(cx))).await;
+            return self.go_on_after(heard.unwrap_or(Err(Halt::End(End::Gone)))).await;
+        }
         if !matches!(self.place, Place::Idle) {
-            return match poll_fn(|cx| self.poll(cx)).await {
-                Ok(()) => Ok(()),
-                Err(Halt::End(end)) => Err(end),
-                Err(Halt::Lost(error)) => self.lost(error).await,
-            };
+            let heard = poll_fn(|cx| self.poll(cx)).await;
+            return self.go_on_after(heard).await;
         }
         self.client.give_back_if_empty();
         tokio::select! {
             biased;
-            halt = poll_fn(|cx| self.poll(cx)) => match halt {
-                Ok(()) => Ok(()),
-                Err(Halt::End(end)) => Err(end),
-                // No backend is at work here.
-                Err(Halt::Lost(_)) => Err(End::Gone),
-            },
+            heard = poll_fn(|cx| self.poll(cx)) => self.go_on_after(heard).await,
             () = shutdown.cancelled() => Err(End::told(Report::fatal(
                 code::ADMIN_SHUTDOWN,
                 "terminating connection due to administrator command",
@@ -49,7 +53,7 @@ impl Session {
         let has_room = self.client.outbox.len() < OUTBOX_BYTES_MAX;
         ready |= was_full && has_room;
 
-        let mut takes_requests = has_room && !self.leaving;
+        let mut takes_requests = has_room && !self.half_closed && !self.leaving;
         if let Place::Working(work) = &mut self.place {
             let wire = work.wire();
             let was_full = OUTBOX_BYTES_MAX <= wire.outbox.len();
@@ -76,12 +80,44 @@ impl Session {
         let inbox_bytes_max = INBOX_BYTES_MAX.max(self.wanted_bytes);
         if takes_requests && self.client.inbox.len() < inbox_bytes_max {
             match self.client.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Halt::End(End::Gone))),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Halt::End(End::Gone))),
+                Poll::Ready(Ok(0)) => {
+                    self.half_closed = true;
+                    self.ask_for_the_rest();
+                    // From now on it is waited in another way.
+                    ready |= self.has_answers_due();
+                }
                 Poll::Ready(Ok(_)) => ready = true,
                 Poll::Pending => {}
             }
         }
+        if self.half_closed && !ready && !self.has_answers_due() {
+            return Poll::Ready(Err(Halt::End(End::Gone)));
+        }
         if ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Nothing more comes from the client: no Sync, and no Flush, without which the shard would keep
+    /// its answers to itself.
+    fn ask_for_the_rest(&mut self) {
+        if let Place::Working(work) = &mut self.place
+            && work.segment_open
+            && !work.ledger.is_copying_in()
+        {
+            ask::flush(&mut work.wire().outbox);
+        }
+    }
+
+    /// Whether a client that sends no more still has something to read.
+    fn has_answers_due(&self) -> bool {
+        let is_working = match &self.place {
+            // In the middle of a COPY, or of a message, the shard waits for the client.
+            Place::Working(work) => {
+                !work.ledger.is_empty() && !work.ledger.is_copying_in() && self.rest.is_none()
+            }
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => false,
+        };
+        is_working || !self.client.outbox.is_empty()
     }
 
     /// Kept backends may speak at any time: notifications, or their end.
@@ -97,8 +133,12 @@ impl Session {
         Ok(ready)
     }
 
-    /// The backend is gone with work under way.
-    async fn lost(&mut self, error: Option<std::io::Error>) -> Result<(), End> {
+    async fn go_on_after(&mut self, heard: Result<(), Halt>) -> Result<(), End> {
+        let error = match heard {
+            Ok(()) => return Ok(()),
+            Err(Halt::End(end)) => return Err(end),
+            Err(Halt::Lost(error)) => error,
+        };
         if let Place::Working(work) = &self.place {
             let (shard, error) = (&work.shard.name, error.map(tracing::field::display));
             tracing::warn!(%shard, error, "a backend was lost");

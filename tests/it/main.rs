@@ -15,3 +15,4 @@ mod placeholders;
 mod psql;
 mod readme;
 mod routing;
+mod tls;

@@ -1,8 +1,10 @@
 //! A world of three real clusters for all tests of one binary, gone when the binary ends.
 
 pub mod asked;
+pub mod authority;
 pub mod message;
 pub mod own;
+pub mod random;
 pub mod script;
 pub mod transcript;
 pub mod scripted;
