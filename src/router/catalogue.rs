@@ -64,10 +64,16 @@ pub(super) fn question(statement: &Statement) -> Option<&Catalogue> {
     statement.catalogue.as_ref().filter(|_| only_asks && !names_objects)
 }
 
-/// The shard whose numbers a session holds once it has been answered.
-pub fn affinity(before: Option<&ShardName>, text: &Text, shard: &ShardName) -> Option<ShardName> {
-    // Only prepared: the answer is still to come.
-    if text.awaits_values() {
+/// The shard whose numbers a session holds once `shard` has answered it.
+pub fn affinity(
+    before: Option<&ShardName>,
+    text: &Text,
+    plan: &Plan,
+    shard: &ShardName,
+) -> Option<ShardName> {
+    // Only prepared: the answer is still to come. Of schemas home tells names, and no numbers.
+    let by_proxy = plan.also.is_some() && plan.shard.name != *shard;
+    if text.awaits_values() || plan.reason == Reason::Schemas || by_proxy {
         return before.cloned();
     }
     // The scope is for numbers, too.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::directory::Shard;
 use crate::router::TENANT_SETTING;
+use crate::sql::Keeps;
 use crate::tenant::{SchemaName, ShardName};
 
 /// What to do with a text, and why.
@@ -18,9 +19,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether a transaction that may still move should do so for this.
-    pub fn is_worth_a_move(&self) -> bool {
-        self.reason.tenant().is_some() || self.reason == Reason::Schemas
+    /// Whether a transaction that may still move should do so for this; `keeps` is what it would
+    /// lose.
+    pub fn is_worth_a_move(&self, keeps: Keeps) -> bool {
+        self.reason.tenant().is_some() || (self.reason == Reason::Schemas && keeps.is_empty())
     }
 }
 

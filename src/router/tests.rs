@@ -372,9 +372,10 @@ fn objects_by_their_numbers() {
     check("affinity:two | all | SELECT pg_get_indexdef(16395); SELECT * FROM acme.t", SEVERAL);
 }
 
-/// What the session holds after each statement of a script: `SHARD: SQL`.
+/// What the session holds after each statement: `shard that answers: statement`.
 #[test]
 fn affinity_follows_what_was_answered() {
+    let directory = directory();
     let mut affinity = None;
     for (shard, sql, expected) in [
         ("home", "SELECT 1", None),
@@ -385,15 +386,33 @@ fn affinity_follows_what_was_answered() {
         ("two", "SELECT pg_get_indexdef(16395)", Some("two")),
         ("home", "SELECT 1 FROM pg_class WHERE oid = $1", Some("two")),
         ("one", "SELECT * FROM acme.t", Some("one")),
-        ("home", "SELECT nspname FROM pg_namespace", Some("home")),
+        ("home", "SELECT nspname FROM pg_namespace", Some("one")),
+        ("home", "SELECT to_regnamespace('core')", Some("one")),
+        ("two", "SELECT to_regnamespace('core')", Some("two")),
+        ("home", "SELECT to_regnamespace('core'), to_regnamespace('acme')", Some("two")),
+        ("home", "SELECT oid, nspname FROM pg_namespace", Some("home")),
         ("two", "SELECT f()", Some("two")),
         ("two", "SET veneer.tenant = acme", None),
         ("two", "INSERT INTO core.t VALUES (1)", Some("two")),
         ("home", "RESET ALL", None),
     ] {
         let text = Reader::new(&Default::default()).read_now(sql.as_bytes()).expect(sql);
+        let nowhere = Path::default();
+        let asker = Asker {
+            settings: &Settings::default(),
+            user: "joe",
+            may_use: &|_| true,
+            role: "joe",
+            scope: None,
+            path: &nowhere,
+            start_scope: None,
+            start_path: &nowhere,
+            earlier: &[],
+            affinity: affinity.as_ref(),
+        };
+        let plan = route(&text, &asker, &directory).expect(sql);
         let shard = ShardName::stored(shard).unwrap();
-        affinity = super::affinity(affinity.as_ref(), &text, &shard);
+        affinity = super::affinity(affinity.as_ref(), &text, &plan, &shard);
         assert_eq!(affinity.as_ref().map(ShardName::as_str), expected, "{sql}");
     }
 }

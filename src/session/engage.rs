@@ -58,7 +58,7 @@ impl Session {
             Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
         if let (Engaged::Ready, Place::Working(work)) = (&engaged, &self.place) {
-            self.affinity = router::affinity(self.affinity.as_ref(), text, &work.shard.name);
+            self.affinity = router::affinity(self.affinity.as_ref(), text, plan, &work.shard.name);
         }
         if let (Statements::All, Engaged::Ready, Place::Working(work)) =
             (self.parts.log, &engaged, &self.place)
@@ -120,7 +120,7 @@ impl Session {
         // What a tenant's path means (a function, `current_schema()`) is known on its shard only.
         let may_move = matches!(
             &work.bond, Bond::Soft(prefix) if !runs && !prefix.strict
-        ) && plan.is_worth_a_move();
+        ) && plan.is_worth_a_move(work.keeps);
         let may_stay = matches!(plan.firmness, Firmness::Soft | Firmness::Loose)
             && !calls_elsewhere(plan, text);
         if may_stay && !may_move {

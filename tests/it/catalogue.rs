@@ -206,6 +206,7 @@ async fn numbers_follow_the_last_answer() {
         // What names nothing, and gives out nothing, comes between.
         wire.query("SELECT 1").await;
         wire.query("SHOW search_path").await;
+        wire.query("SELECT nspname FROM pg_namespace").await;
         let binary: String = oid
             .parse::<u32>()
             .unwrap()

@@ -25,7 +25,7 @@ const OF_SCHEMAS: [&str; 12] = [
 ];
 
 /// Functions of the catalogue that ask about schemas, roles and databases only.
-const ABOUT_SCHEMAS: [&str; 16] = [
+const ABOUT_SCHEMAS: [&str; 13] = [
     "acldefault",
     "aclexplode",
     "has_database_privilege",
@@ -33,12 +33,9 @@ const ABOUT_SCHEMAS: [&str; 16] = [
     "has_tablespace_privilege",
     "makeaclitem",
     "obj_description",
-    "pg_database_size",
     "pg_get_userbyid",
     "pg_has_role",
     "pg_is_other_temp_schema",
-    "pg_tablespace_location",
-    "pg_tablespace_size",
     "shobj_description",
     "to_regnamespace",
     "to_regrole",
