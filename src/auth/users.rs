@@ -132,6 +132,10 @@ impl Users {
         self.by_name.get(name)
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(RoleName::as_str)
+    }
+
     pub fn len(&self) -> usize {
         self.by_name.len()
     }

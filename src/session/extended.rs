@@ -19,7 +19,7 @@ use crate::session::report::{aborted, code, no_portal, no_statement};
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
-use crate::sql::Text;
+use crate::sql::{Bound, Text};
 
 /// Portals of one client that are open at once.
 const PORTALS_MAX: usize = 10_000;
@@ -145,8 +145,10 @@ impl Session {
             answer::bare(reply::BIND_COMPLETE, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
-        let value =
-            |number| bind.text_parameter(number).and_then(|value| str::from_utf8(value).ok());
+        let value = |number| {
+            let (bytes, is_binary) = bind.parameter(number)?;
+            Some(Bound { bytes, is_binary })
+        };
         let text = statement.text.with_values(value);
         match self.prepare_for(&text, &statement.sql).await? {
             Flow::Next => {}

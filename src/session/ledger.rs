@@ -108,6 +108,8 @@ pub struct Ledger {
     owed: VecDeque<Owed>,
     rounds: Rounds,
     copying_in: bool,
+    /// See [`Ledger::runs`].
+    runs: bool,
 }
 
 impl Ledger {
@@ -122,6 +124,12 @@ impl Ledger {
     /// The shard reads everything as COPY data; what is not ends the COPY with an error.
     pub fn is_copying_in(&self) -> bool {
         self.copying_in
+    }
+
+    /// Whether anything since the last Sync was bound or executed: statements that were only
+    /// prepared and described can be so on another shard.
+    pub fn runs(&self) -> bool {
+        self.runs
     }
 
     pub fn rounds(&self) -> Rounds {
@@ -143,6 +151,11 @@ impl Ledger {
                 let ends_round =
                     matches!(owed, Owed::Query { .. } | Owed::Sync { .. } | Owed::FunctionCall);
                 self.rounds.begun += u64::from(ends_round);
+                self.runs = !ends_round
+                    && match owed {
+                        Owed::Bind { .. } | Owed::Execute { .. } | Owed::Poison(_) => true,
+                        _ => self.runs,
+                    };
                 self.owed.push_back(owed);
             }
         }

@@ -53,6 +53,7 @@ use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::{Reader, Text};
+use crate::tenant::ShardName;
 use crate::tls::Socket;
 
 /// The one reported setting that clients choose freely; every session has its own.
@@ -198,6 +199,8 @@ pub struct Session {
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
+    /// The shard whose OIDs the client holds.
+    affinity: Option<ShardName>,
     pipeline: Pipeline,
     rest: Option<Rest>,
     /// What the message at the front of the inbox says, while it waits for its turn.
@@ -235,6 +238,7 @@ impl Session {
             reported_since: BTreeMap::new(),
             unreported: BytesMut::new(),
             names: Names::default(),
+            affinity: None,
             pipeline: Pipeline::Open,
             rest: None,
             awaited: None,
@@ -314,6 +318,7 @@ impl Session {
             start_scope: start_scope.filter(|scope| !scope.is_empty()),
             start_path: &self.start_path,
             earlier,
+            affinity: self.affinity.as_ref(),
         };
         decide(&asker)
     }

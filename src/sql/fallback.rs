@@ -63,7 +63,7 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
         access: Access::Write,
         names,
         unqualified: true,
-        catalogue: false,
+        catalogue: None,
         act: Act::None,
         set_configs: Vec::new(),
         leaves,

@@ -4,6 +4,7 @@ pub mod asked;
 pub mod authority;
 pub mod counted;
 pub mod message;
+pub mod own;
 pub mod random;
 pub mod script;
 pub mod transcript;

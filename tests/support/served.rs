@@ -218,7 +218,7 @@ fn directory(shards: &[(String, u16)], tenants: &[Tenant<'_>]) -> String {
     text
 }
 
-async fn until_heard(port: u16, task: &mut JoinHandle<Result<(), server::ServeError>>) -> bool {
+pub async fn until_heard(port: u16, task: &mut JoinHandle<Result<(), server::ServeError>>) -> bool {
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
         // Somebody else may have taken the port before us.
         if task.is_finished() {
