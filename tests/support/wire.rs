@@ -61,7 +61,11 @@ impl Door {
 
     /// The session, or what was said instead.
     pub async fn knock(&self) -> Result<Wire, String> {
-        let mut wire = Wire::connect(self.port).await;
+        self.knock_with(Wire::connect(self.port).await).await
+    }
+
+    /// On a socket of the caller's own.
+    pub async fn knock_with(&self, mut wire: Wire) -> Result<Wire, String> {
         let own = [("user", self.user.as_str()), ("database", self.database.as_str())];
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         wire.send(&message::startup(own.into_iter().chain(settings))).await;
@@ -75,7 +79,10 @@ impl Door {
 impl Wire {
     /// A socket on which nothing has been said.
     pub async fn connect(port: u16) -> Self {
-        let socket = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
+        Self::over(TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens"))
+    }
+
+    pub fn over(socket: TcpStream) -> Self {
         socket.set_nodelay(true).expect("it is a socket");
         let (read, write) = socket.into_split();
         Self { read, write, inbox: BytesMut::new(), greeting: Vec::new() }
