@@ -13,7 +13,7 @@ use crate::protocol::answer;
 use crate::protocol::frame::SMALL_FRAME_BYTES_MAX;
 use crate::protocol::request::{self, RequestTag};
 use crate::protocol::wire::Wire;
-use crate::tls::Socket;
+use crate::tls::{Identity, Socket};
 
 /// Logged in. Its session begins when the greeting has been sent.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Newcomer {
     /// Settles the protocol's version, then asks for the proof that the user's entry wants.
     pub async fn log_in(self, users: &Users) -> Result<Client, Box<Turned>> {
         let Self { socket, startup } = self;
-        let mut wire = Wire::new(Socket::Plain(socket));
+        let mut wire = Wire::new(socket);
         if 0 < startup.minor_version || !startup.protocol_options.is_empty() {
             answer::negotiate_protocol_version(startup.protocol_options, &mut wire.outbox);
         }
@@ -85,9 +85,10 @@ async fn prove(
         ScramError::Wrong => LoginError::Wrong(name.to_owned()),
         ScramError::Malformed | ScramError::Mechanism => LoginError::Malformed,
     };
-    answer::authentication_sasl(scram::MECHANISM, &mut wire.outbox);
+    let offer = scram::Offer::new(wire.socket().identity().map(Identity::certificate));
+    answer::authentication_sasl(offer.mechanisms(), &mut wire.outbox);
     let first = next_response(wire).await?;
-    let (challenge, exchange) = scram::begin(&first, verifier).map_err(wrong)?;
+    let (challenge, exchange) = offer.begin(&first, verifier).map_err(wrong)?;
     answer::authentication_sasl_continue(challenge, &mut wire.outbox);
     let last = next_response(wire).await?;
     let signature = exchange.finish(&last).map_err(wrong)?;

@@ -175,6 +175,8 @@ pub fn route(text: &Text, asker: &Asker<'_>, directory: &Snapshot) -> Result<Pla
         draft.add(statement, &here)?;
         here.follow(statement, asker);
     }
+    // A path that is only set is about to be used, and better where it leads.
+    draft.lead = draft.lead.or_else(|| here.only().cloned());
     draft.decide(text)
 }
 
@@ -204,7 +206,7 @@ struct Draft<'a> {
     goals: Vec<(Arc<Shard>, Reason)>,
     /// Tenants that PostgreSQL might look a name up in and the user may not use.
     forbidden: Vec<&'a Residence>,
-    /// What names mean for the first statement that is more than a SET, if that is certain.
+    /// What names mean for the first statement that is more than a SET, or behind all SETs.
     lead: Option<Sight<'a>>,
 }
 

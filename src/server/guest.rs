@@ -47,7 +47,7 @@ impl House {
         &self,
         socket: TcpStream,
     ) -> Option<(Session, tokio::sync::SemaphorePermit<'_>)> {
-        let newcomer = match greet(socket).await {
+        let newcomer = match greet(socket, &self.tls).await {
             Ok(Greeting::Login(newcomer)) => newcomer,
             Ok(Greeting::Cancel(key)) => {
                 self.cancels.cancel(key).await;
@@ -58,6 +58,11 @@ impl House {
                 return None;
             }
         };
+        if self.tls.is_required() && !newcomer.is_encrypted() {
+            let report = plain_text(&newcomer.wish());
+            newcomer.turn_away(&report).await;
+            return None;
+        }
         let Ok(seat) = self.seats.try_acquire() else {
             newcomer
                 .turn_away(&Report::fatal(
@@ -196,6 +201,13 @@ async fn tell(wire: &mut Wire<Socket>, report: Report) {
     let _ = wire.flush().await;
 }
 
+/// In the words of a `pg_hba.conf` that knows `hostssl` only.
+fn plain_text(wish: &str) -> Report {
+    let message = format!("no pg_hba.conf entry for {wish}, no encryption");
+    Report::fatal(code::NO_USER, message)
+        .hint("Encrypted connections only are taken here; connect with sslmode=require.")
+}
+
 async fn turn_away_unread(error: GreetError) {
     debug!(error = ?error.to_string(), "a socket that did not become a session");
     let GreetError::Startup { mut socket, source } = error else { return };
@@ -212,4 +224,5 @@ async fn turn_away_unread(error: GreetError) {
     let mut out = BytesMut::new();
     Report::fatal(code, source.to_string()).write(&mut out);
     let _ = socket.write_all(&out).await;
+    let _ = socket.flush().await;
 }

@@ -53,7 +53,7 @@ impl Session {
         sql: &[u8],
     ) -> Result<Engaged, End> {
         let engaged = match &mut self.place {
-            Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
+            Place::Idle | Place::Held(_) | Place::Piped(_) => self.take_up(plan, text).await?,
             Place::Working(_) => self.go_on(plan, text).await?,
             Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
@@ -164,10 +164,12 @@ impl Session {
             Ok(work) => work,
             Err(report) => return Ok(Engaged::Refused(report)),
         };
-        let held = match std::mem::replace(&mut self.place, Place::Idle) {
-            Place::Held(prefix) => Some(prefix),
-            Place::Idle | Place::Working(_) | Place::Lost(_) => None,
-        };
+        let (mut held, mut piped) = (None, Vec::new());
+        match std::mem::replace(&mut self.place, Place::Idle) {
+            Place::Held(prefix) => held = Some(prefix),
+            Place::Piped(texts) => piped = texts,
+            Place::Idle | Place::Working(_) | Place::Lost(_) => {}
+        }
         self.listed.reach.set(Some(work.target())).await;
         let difference = self.tracked.before().difference(work.backend().told.as_ref());
         difference.iter().for_each(|sql| work.ask(sql));
@@ -176,10 +178,14 @@ impl Session {
             prefix.texts.iter().for_each(|text| work.ask(text));
             work.status = Status::InTransaction;
         }
+        for text in &piped {
+            work.ask_in_segment(text);
+            work.segment_open = true;
+        }
         // A strict transaction's first statement takes its snapshot for good.
         let prefix = held.unwrap_or_default();
         work.bond = match plan.firmness {
-            Firmness::Soft if !prefix.strict => Bond::Soft(prefix),
+            Firmness::Soft if !prefix.strict && piped.is_empty() => Bond::Soft(prefix),
             _ => Bond::Firm,
         };
         self.place = Place::Working(work);

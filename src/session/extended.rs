@@ -13,13 +13,13 @@ use crate::protocol::frame::{Header, reply};
 use crate::protocol::request::{self, BindNames, Parse, Subject};
 use crate::session::engage::Engaged;
 use crate::session::ledger::{Owed, To};
-use crate::session::prepare::{ensure_prepared, send_parse};
+use crate::session::prepare::{ensure_prepared, replay_text, send_parse};
 use crate::session::refuse::Way;
 use crate::session::report::{aborted, code, no_portal, no_statement};
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
-use crate::sql::{Text, Value};
+use crate::sql::Text;
 
 /// Portals of one client that are open at once.
 const PORTALS_MAX: usize = 10_000;
@@ -288,9 +288,7 @@ impl Session {
         portal: &[u8],
         body: &[u8],
     ) -> Result<Flow, End> {
-        let before = matches!(self.place, Place::Idle).then(|| self.tracked.session().clone());
-        if let Some(tag) = self.answer(&statement.text, &statement.sql) {
-            self.before_pipeline = self.before_pipeline.take().or(before);
+        if let Some(tag) = self.answer(&statement.text, &statement.sql, Way::Extended) {
             answer::command_complete(tag, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
@@ -364,7 +362,7 @@ impl Session {
                 }
                 work.sync(To::Client);
             }
-            Place::Idle | Place::Held(_) | Place::Lost(_) => {
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => {
                 if let Place::Lost(lost) = &mut self.place
                     && lost.status() == Status::Idle
                 {
@@ -372,29 +370,14 @@ impl Session {
                     lost.refusal().write(&mut self.client.outbox);
                     self.place = Place::Idle;
                 }
-                self.before_pipeline = None;
+                if let Place::Piped(_) = self.place {
+                    self.tracked.commit();
+                    self.place = Place::Idle;
+                }
                 self.names.portals.clear();
                 self.write_ready();
             }
         }
         Ok(Flow::Next)
     }
-}
-
-/// What a soft transaction would say again on another shard.
-fn replay_text(text: &Text, statement: &Arc<Statement>) -> Bytes {
-    let is_as_it_came = *text == *statement.text;
-    if is_as_it_came {
-        return statement.sql.clone();
-    }
-    let quote = postgres_protocol::escape::escape_literal;
-    let calls = text.statements.iter().flat_map(|statement| &statement.set_configs);
-    let calls = calls.filter_map(|change| match &change.value {
-        Value::Text(value) => {
-            let (setting, value) = (quote(&change.setting), quote(value));
-            Some(format!("pg_catalog.set_config({setting},{value},{})", change.local))
-        }
-        _ => None,
-    });
-    format!("SELECT {}", calls.collect::<Vec<_>>().join(",")).into()
 }

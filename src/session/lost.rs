@@ -80,12 +80,8 @@ impl Session {
         let wreck = work.ledger.wreck(standing);
         self.forget_broken(&wreck);
         self.tell_loss(&work, &wreck, why.as_deref());
-        let tracked = self.before_pipeline.take();
         if !matches!(self.place, Place::Lost(Lost { open: true, .. })) {
-            match tracked {
-                Some(before) => self.tracked.restore(before),
-                None => self.tracked.roll_back(),
-            }
+            self.tracked.roll_back();
         }
         self.settle_path();
         Ok(())

@@ -120,6 +120,9 @@ enum Place {
     Idle,
     /// BEGIN has been answered; no shard knows of it yet.
     Held(Prefix),
+    /// SETs of a pipeline have been answered, which are part of its implicit transaction; no shard
+    /// knows of it yet.
+    Piped(Vec<String>),
     Working(Box<Work>),
     /// The backend broke; the client has not ended its transaction yet.
     Lost(Lost),
@@ -196,9 +199,6 @@ pub struct Session {
     unreported: BytesMut,
     names: Names,
     pipeline: Pipeline,
-    /// The settings as they were before a SET that we answered in the pipeline that is open: they
-    /// come back if it fails before its Sync.
-    before_pipeline: Option<SettingMap>,
     rest: Option<Rest>,
     /// What the message at the front of the inbox says, while it waits for its turn.
     awaited: Option<Arc<Text>>,
@@ -234,7 +234,6 @@ impl Session {
             unreported: BytesMut::new(),
             names: Names::default(),
             pipeline: Pipeline::Open,
-            before_pipeline: None,
             rest: None,
             awaited: None,
             wanted_bytes: 0,
@@ -249,7 +248,7 @@ impl Session {
 
     fn status(&self) -> Status {
         match &self.place {
-            Place::Idle => Status::Idle,
+            Place::Idle | Place::Piped(_) => Status::Idle,
             Place::Held(_) => Status::InTransaction,
             Place::Working(work) => work.status,
             Place::Lost(lost) => lost.status(),

@@ -41,10 +41,11 @@ impl Session {
             }
         }
         match &mut self.place {
-            Place::Idle | Place::Held(_) | Place::Lost(_) => {
-                if let Some(before) = self.before_pipeline.take() {
-                    self.tracked.restore(before);
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => {
+                if let Place::Piped(_) = self.place {
+                    self.tracked.roll_back();
                     self.settle_path();
+                    self.place = Place::Idle;
                 }
                 report.write(&mut self.client.outbox);
                 if matches!(self.status(), Status::Idle) {

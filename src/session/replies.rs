@@ -161,6 +161,7 @@ impl Session {
             }
             Act::DiscardAll => {
                 work.reset = true;
+                work.amiss = true;
                 work.backend().prepared.clear();
                 work.keeps = work.keeps.and(Keeps::FOR_GOOD);
                 tracked.reset_all();
@@ -206,6 +207,8 @@ impl Session {
             }
         }
         if skips {
+            // Even a Query, which else ends a pipeline, is passed over: the shard waits for a Sync.
+            work.segment_open = true;
             self.pipeline = Pipeline::SkippingToSync;
         }
     }
@@ -214,21 +217,15 @@ impl Session {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
         self.reported_since.extend(work.reported.drain(..));
-        let before_pipeline = self.before_pipeline.take();
         if status != Status::Idle {
             return;
         }
         if work.failed {
             work.freed = work.freed.without(Keeps::TRANSACTIONAL);
         }
-        match before_pipeline.filter(|_| work.failed) {
-            Some(before) => {
-                self.tracked.restore(before);
-                // The backend was told what is no longer so.
-                work.reset = true;
-            }
-            None if work.failed => self.tracked.roll_back(),
-            None => self.tracked.commit(),
+        match work.failed {
+            true => self.tracked.roll_back(),
+            false => self.tracked.commit(),
         }
         work.failed = false;
         if work.ledger.is_empty() {

@@ -159,7 +159,7 @@ pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str
 }
 
 /// PostgreSQL sees only the letters and digits of an encoding's name; asyncpg sends `'utf-8'`.
-fn is_utf8(name: &str) -> bool {
+pub fn is_utf8(name: &str) -> bool {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
     ["utf8", "unicode"].contains(&name.as_str())

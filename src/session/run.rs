@@ -73,7 +73,7 @@ impl Session {
                 let rounds = work.ledger.rounds();
                 rounds.finished < rounds.begun && !work.ledger.is_copying_in()
             }
-            Place::Idle | Place::Held(_) | Place::Lost(_) => false,
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => false,
         }
     }
 

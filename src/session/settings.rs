@@ -69,11 +69,8 @@ impl Settings {
         self.in_motion
     }
 
-    /// Makes these the values that outlive the transaction; there is none.
-    pub fn restore(&mut self, session: SettingMap) {
-        self.now = Level { session, local: BTreeMap::new() };
-        self.saved.clear();
-        self.in_motion = false;
+    pub fn has_savepoint(&self) -> bool {
+        self.saved.iter().any(|(name, _)| name.is_some())
     }
 
     pub fn begin(&mut self) {

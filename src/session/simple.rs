@@ -24,7 +24,7 @@ impl Session {
             Ok(text) => text,
             Err(error) => return self.unreadable(&error, Way::Simple, sql).await,
         };
-        if let Some(tag) = self.answer(&text, sql) {
+        if let Some(tag) = self.answer(&text, sql, Way::Simple) {
             answer::command_complete(tag, &mut self.client.outbox);
             self.write_ready();
             return Ok(Flow::Next);

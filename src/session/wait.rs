@@ -115,7 +115,7 @@ impl Session {
             Place::Working(work) => {
                 !work.ledger.is_empty() && !work.ledger.is_copying_in() && self.rest.is_none()
             }
-            Place::Idle | Place::Held(_) | Place::Lost(_) => false,
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => false,
         };
         is_working || !self.client.outbox.is_empty()
     }

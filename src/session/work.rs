@@ -1,5 +1,7 @@
 //! A backend at work for one client: what it was sent, what it owes, how its transaction stands.
 
+mod pieces;
+
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,6 +17,8 @@ use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::told;
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
+use crate::session::report::is_utf8;
+use crate::session::work::pieces::{Partial, pass};
 use crate::sql::{Access, Act, Keeps, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
@@ -70,13 +74,6 @@ pub enum Happened {
     Done(Arc<Text>, usize),
     Failed { broken: Vec<Promise>, skips: bool },
     Ready(Status),
-}
-
-/// A frame that is longer than what has come of it.
-#[derive(Debug, Clone, Copy)]
-struct Partial {
-    bytes_left: usize,
-    pass: bool,
 }
 
 #[derive(Debug)]
@@ -354,29 +351,11 @@ fn resets(statement: &Statement) -> bool {
     }
 }
 
-impl Partial {
-    /// Deals with what has come of an unfinished frame.
-    fn take(partial: &mut Option<Self>, inbox: &mut BytesMut, passed: &mut usize) {
-        let Some(frame) = partial else { return };
-        let bytes = frame.bytes_left.min(inbox.len() - *passed);
-        frame.bytes_left -= bytes;
-        if frame.pass {
-            *passed += bytes;
-        } else {
-            // A dropped frame's front was dropped with all that stood before it.
-            inbox.advance(bytes);
-        }
-        if frame.bytes_left == 0 {
-            *partial = None;
-        }
-    }
-}
-
 /// By whatever path a client has reached such a value (a function, a text that was not parsed):
 /// from then on a text could hide names from us.
 fn reads_otherwise(parameter: &str, value: &str) -> bool {
     match parameter {
-        "client_encoding" => value != "UTF8",
+        "client_encoding" => !is_utf8(value),
         "standard_conforming_strings" => value != "on",
         _ => false,
     }
@@ -387,14 +366,5 @@ fn status(body: &[u8]) -> Result<Status, Fault> {
     match body {
         [byte] => Status::from_byte(*byte).ok_or(malformed),
         _ => Err(malformed),
-    }
-}
-
-/// Moves the first `passed` bytes on.
-fn pass(inbox: &mut BytesMut, out: &mut BytesMut, passed: &mut usize) {
-    if 0 < *passed {
-        out.extend_from_slice(&inbox[..*passed]);
-        inbox.advance(*passed);
-        *passed = 0;
     }
 }

@@ -12,5 +12,6 @@ mod pgbench;
 mod pooling;
 mod scripts;
 mod streams;
+mod tls;
 mod tokio_postgres_driver;
 mod veneer;

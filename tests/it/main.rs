@@ -11,3 +11,4 @@ mod migrations;
 mod oracle;
 mod readme;
 mod routing;
+mod tls;

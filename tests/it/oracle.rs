@@ -3,6 +3,7 @@
 
 mod bulk;
 mod clients;
+mod corners;
 mod extended;
 mod pipelines;
 mod random;

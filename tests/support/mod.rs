@@ -2,6 +2,7 @@
 
 pub mod asked;
 pub mod counted;
+pub mod authority;
 pub mod message;
 pub mod random;
 pub mod script;
