@@ -143,7 +143,10 @@ impl House {
             let others: Vec<_> = others.take(JUDGES_MAX).map(pool_of).collect();
             parameters = self.roles.try_start(&login.role, &pool, &others, &start).await?;
         }
-        let application = start.get(APPLICATION).and_then(Told::text).unwrap_or_default();
+        // A role may have one of its own.
+        let application = start.get(APPLICATION).and_then(Told::text);
+        let application =
+            application.or(parameters.get(APPLICATION).map(String::as_str)).unwrap_or_default();
         let listed = self
             .cancels
             .list(client.key_bytes)

@@ -1,12 +1,13 @@
 //! From a client's cancel key to the backend that works for it now.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use dashmap::DashMap;
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tracing::debug;
 
 use crate::backend::Target;
@@ -16,13 +17,50 @@ use crate::protocol::startup::CancelKey;
 #[derive(Debug, Default)]
 pub struct Reach {
     /// Held while a cancel is under way: the backend is not handed on before its end.
-    target: Mutex<Option<Arc<Target>>>,
+    target: Mutex<Aim>,
+    /// What a cancel must not hit has been answered.
+    settled: Notify,
     cancelled: AtomicBool,
 }
 
+/// What a cancel may stop.
+#[derive(Debug, Default)]
+pub enum Aim {
+    #[default]
+    Nothing,
+    /// The backend is told what veneer has to say to it; the client's own request stands behind.
+    Soon,
+    At(Arc<Target>),
+}
+
 impl Reach {
-    pub async fn set(&self, target: Option<Arc<Target>>) {
-        *self.target.lock().await = target;
+    pub async fn set(&self, aim: Aim) {
+        *self.target.lock().await = aim;
+        self.settled.notify_waiters();
+    }
+
+    /// Stops what the session runs, once that is its client's own.
+    async fn cancel(&self) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            let aim = self.target.lock().await;
+            match &*aim {
+                Aim::Nothing => return,
+                Aim::At(target) => {
+                    self.cancelled.store(true, Ordering::Release);
+                    if let Err(error) = target.cancel().await {
+                        debug!(%error, "a cancel did not reach its shard");
+                    }
+                    return;
+                }
+                Aim::Soon => {
+                    // Heard from here on, so that it is not missed between the two.
+                    settled.as_mut().enable();
+                }
+            }
+            drop(aim);
+            settled.await;
+        }
     }
 
     /// Whether a cancel was sent since the last time that this was asked.
@@ -81,13 +119,7 @@ impl Cancels {
             debug!("a cancel with a wrong key");
             return;
         };
-        let target = reach.target.lock().await;
-        if let Some(target) = target.as_ref() {
-            reach.cancelled.store(true, Ordering::Release);
-            if let Err(error) = target.cancel().await {
-                debug!(%error, "a cancel did not reach its shard");
-            }
-        }
+        reach.cancel().await;
     }
 
     fn find(&self, key: &CancelKey) -> Option<Arc<Reach>> {

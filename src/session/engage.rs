@@ -12,6 +12,7 @@ use crate::protocol::ask;
 use crate::protocol::wire::Wire;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
+use crate::session::cancel::Aim;
 use crate::session::wait::INBOX_BYTES_MAX;
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
@@ -179,7 +180,6 @@ impl Session {
             Place::Piped(texts) => piped = texts,
             Place::Idle | Place::Working(_) | Place::Lost(_) => {}
         }
-        self.listed.reach.set(Some(work.target())).await;
         let mut difference = self.tracked.before().difference(work.backend().told.as_ref());
         work.asks_sequence = self.asks_sequence;
         if work.backend().sequences_of.take_if(|owner| *owner != self.listed.key.process).is_some()
@@ -198,6 +198,10 @@ impl Session {
             work.ask_in_segment(text);
             work.segment_open = true;
         }
+        work.ours = Some(work.ledger.rounds().begun).filter(|rounds| 0 < *rounds);
+        // A cancel must not hit what we say: the client's request would run without it.
+        let aim = if work.ours.is_some() { Aim::Soon } else { Aim::At(work.target()) };
+        self.listed.reach.set(aim).await;
         // A strict transaction's first statement takes its snapshot for good.
         let prefix = held.unwrap_or_default();
         work.bond = match plan.firmness {

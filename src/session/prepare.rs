@@ -17,7 +17,7 @@ use crate::session::{Place, Session};
 use crate::sql::{Act, Text, Value};
 
 /// PostgreSQL has no such limit, and no driver comes near it.
-const STATEMENT_NAME_BYTES_MAX: usize = 1024;
+const STATEMENT_NAME_BYTES_MAX: usize = 10_000;
 
 impl Session {
     /// A name that is taken, or one too many.

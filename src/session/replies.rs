@@ -12,6 +12,7 @@ use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::reply;
+use crate::session::cancel::Aim;
 use crate::session::ledger::Promise;
 use crate::session::report::code;
 use crate::session::work::{Bond, Happened, Prefix, Work};
@@ -40,6 +41,9 @@ impl Session {
             let Place::Working(work) = &mut self.place else { return Ok(any) };
             let owed = work.ledger.len();
             let relayed = work.relay(&mut self.client.outbox);
+            if work.ours.take_if(|ours| *ours <= work.ledger.rounds().finished).is_some() {
+                self.listed.reach.set(Aim::At(work.target())).await;
+            }
             // A request may wait for this very reply, even if it means nothing else.
             any |= work.ledger.len() < owed;
             match relayed {
@@ -249,7 +253,7 @@ impl Session {
             return;
         };
         // Waits for a cancel that is under way: it must not hit whoever comes next.
-        self.listed.reach.set(None).await;
+        self.listed.reach.set(Aim::Nothing).await;
         work.suspect |= self.listed.reach.take_cancelled();
         let mut told = (!work.reset).then(|| self.tracked.session().clone());
         if let (true, Some(told)) = (work.wrote, &mut told) {
@@ -277,7 +281,7 @@ impl Session {
 
     /// Gives up an empty branch of a transaction; the backend is rolled back behind the scenes.
     pub(super) async fn abandon(&mut self, work: Box<Work>) {
-        self.listed.reach.set(None).await;
+        self.listed.reach.set(Aim::Nothing).await;
         self.listed.reach.take_cancelled();
         if !work.keeps.is_empty() {
             // What the session has there survives a rollback, and it may ask for it next.

@@ -82,6 +82,8 @@ pub struct Work {
     lease: Lease,
     pub shard: Arc<Shard>,
     pub ledger: Ledger,
+    /// Rounds at the lease's beginning that are ours, while they are not finished.
+    pub ours: Option<u64>,
     pub status: Status,
     pub bond: Bond,
     /// Something of the extended protocol was sent and no Sync yet: an implicit transaction.
@@ -124,6 +126,7 @@ impl Work {
             lease,
             shard,
             ledger: Ledger::default(),
+            ours: None,
             status: Status::Idle,
             bond,
             segment_open: false,

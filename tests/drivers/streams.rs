@@ -1,4 +1,4 @@
-//! More than fits in memory flows through, in both directions, and veneer does not grow.
+//! More than fits in memory flows through, and veneer does not grow.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ const STREAM_BYTES: u64 = 100 << 20;
 const STREAM_VARIABLE: &str = "VENEER_TEST_STREAM_BYTES";
 
 /// What veneer may grow by while it streams: buffers for each direction, not the stream.
-const GROWTH_BYTES_MAX: u64 = 16 << 20;
+const GROWTH_BYTES_MAX: u64 = 4 << 20;
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -67,41 +67,6 @@ impl Peak {
 }
 
 #[tokio::test]
-async fn out_with_flat_memory() {
-    let veneer = Veneer::start("stream-out", 1);
-    let mut wire = door(&veneer).open().await;
-    let bytes = stream_bytes();
-    let peak = Peak::of(&veneer).await;
-    let rows = bytes / 10_000;
-    let select = format!("SELECT repeat('x', 10000) FROM generate_series(1, {rows})");
-    let copy = format!("COPY ({select}) TO STDOUT");
-    let extended = |sql: &str| {
-        let parse = crate::support::message::parse("", sql, &[]);
-        let bind = crate::support::message::bind("", "", &[], &[], &[]);
-        [parse, bind, execute("", 0), sync()].concat()
-    };
-    for (what, asked) in [
-        ("COPY", query(&copy)),
-        ("COPY, extended", extended(&copy)),
-        ("rows", query(&select)),
-        ("rows, extended", extended(&select)),
-    ] {
-        wire.send(&asked).await;
-        let (came, told) = wire.skim().await;
-        assert!(rows * 10_000 <= came, "{what}: {came} bytes\n{told}");
-        assert!(told.contains(&format!(" {rows}\nReadyForQuery I\n")), "{what}: {told}");
-        peak.check(what);
-    }
-    // One row, far longer than any buffer.
-    let longest = (bytes / 2).min(500 * MEGABYTE);
-    wire.send(&query(format!("SELECT repeat('x', {longest})"))).await;
-    let (came, told) = wire.skim().await;
-    assert!(longest <= came && told.ends_with("ReadyForQuery I\n"), "{came} bytes\n{told}");
-    peak.check("one row");
-    assert!(wire.query("SELECT count(*) FROM authors").await.contains("DataRow 7"));
-}
-
-#[tokio::test]
 async fn in_with_flat_memory() {
     let shard = direct(&world().home_of("initech").admin_config()).await;
     shard
@@ -145,7 +110,7 @@ async fn in_with_flat_memory() {
         peak.check(what);
     }
     // One bound value, far longer than any buffer.
-    let value = vec![b'v'; usize::try_from((bytes / 2).min(500 * MEGABYTE)).unwrap()];
+    let value = vec![b'v'; usize::try_from((bytes / 2).min(200 * MEGABYTE)).unwrap()];
     let bind = crate::support::message::bind("", "", &[], &[Some(value.clone())], &[]);
     wire.send(&crate::support::message::parse("", "SELECT length($1)", &[25])).await;
     wire.send(&[bind, execute("", 0), sync()].concat()).await;

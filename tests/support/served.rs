@@ -49,6 +49,8 @@ pub struct Wanted {
     pub md5: bool,
     /// More of the configuration, from the first column on.
     pub config: String,
+    /// One more user, whose role on the shards is called so, and has the application's passwords.
+    pub user: Option<&'static str>,
 }
 
 /// Stops when it is dropped.
@@ -69,6 +71,7 @@ impl Default for Wanted {
             connect_max: "5s",
             md5: false,
             config: String::new(),
+            user: None,
         }
     }
 }
@@ -99,6 +102,10 @@ impl Wanted {
 
     pub fn config(self, config: &str) -> Self {
         Self { config: config.to_owned(), ..self }
+    }
+
+    pub fn user(self, user: &'static str) -> Self {
+        Self { user: Some(user), ..self }
     }
 
     pub async fn start(self) -> Veneer {
@@ -142,9 +149,11 @@ impl Wanted {
             ("limited", "method: trust", "[bluth_co, cyberdyne]", APP_ROLE),
             ("proved", "password: { file: proved }", "all", APP_ROLE),
         ];
-        for (user, proof, tenants, role) in users {
+        let named = users.map(|(user, proof, tenants, role)| (user, proof, tenants, role, role));
+        let one_more = self.user.map(|user| (user, "method: trust", "all", user, APP_ROLE));
+        for (user, proof, tenants, login, role) in named.into_iter().chain(one_more) {
             let _ = writeln!(text, "  {user}:\n    {proof}\n    tenants: {tenants}");
-            let _ = writeln!(text, "    as: {{ user: {role} }}\n    as_shard:");
+            let _ = writeln!(text, "    as: {{ user: {login} }}\n    as_shard:");
             for shard in ["shard1", "shard2", "shard3"] {
                 let file = format!("../secrets/{shard}_{role}");
                 let _ = writeln!(text, "      {shard}: {{ password: {{ file: {file} }} }}");

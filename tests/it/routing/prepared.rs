@@ -79,7 +79,7 @@ async fn one_text_and_a_hundred_tenants() {
         }
     }
     // They move, all but every fourth.
-    let stays = |number: usize| number % 4 == 0;
+    let stays = |number: usize| number.is_multiple_of(4);
     let place = |number: usize| if stays(number) { "shard2" } else { "shard3" };
     let listed = names.iter().enumerate().map(|(n, name)| (name.as_str(), place(n), "active"));
     let tenants: Vec<Tenant<'_>> = TENANTS.into_iter().chain(listed).collect();
