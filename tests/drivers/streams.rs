@@ -1,6 +1,9 @@
-//! More than fits in memory flows through, and veneer does not grow.
+//! More than fits in memory flows through, in both directions, and veneer does not grow.
 
 use std::fs;
+
+use postgres_protocol::authentication::sasl::ChannelBinding;
+use tokio::net::TcpSocket;
 
 use crate::support::message::{execute, message, query, sync};
 use crate::support::wire::{Door, Wire};
@@ -64,6 +67,41 @@ impl Peak {
         println!("{what}: {} KiB more than {} KiB", grown / 1024, self.before / 1024);
         assert!(grown < GROWTH_BYTES_MAX, "{what}: {grown} bytes more");
     }
+}
+
+#[tokio::test]
+async fn out_with_flat_memory() {
+    let veneer = Veneer::start("stream-out", 1);
+    let mut wire = door(&veneer).open().await;
+    let bytes = stream_bytes();
+    let peak = Peak::of(&veneer).await;
+    let rows = bytes / 10_000;
+    let select = format!("SELECT repeat('x', 10000) FROM generate_series(1, {rows})");
+    let copy = format!("COPY ({select}) TO STDOUT");
+    let extended = |sql: &str| {
+        let parse = crate::support::message::parse("", sql, &[]);
+        let bind = crate::support::message::bind("", "", &[], &[], &[]);
+        [parse, bind, execute("", 0), sync()].concat()
+    };
+    for (what, asked) in [
+        ("COPY", query(&copy)),
+        ("COPY, extended", extended(&copy)),
+        ("rows", query(&select)),
+        ("rows, extended", extended(&select)),
+    ] {
+        wire.send(&asked).await;
+        let (came, told) = wire.skim().await;
+        assert!(rows * 10_000 <= came, "{what}: {came} bytes\n{told}");
+        assert!(told.contains(&format!(" {rows}\nReadyForQuery I\n")), "{what}: {told}");
+        peak.check(what);
+    }
+    // One row, far longer than any buffer.
+    let longest = (bytes / 2).min(500 * MEGABYTE);
+    wire.send(&query(format!("SELECT repeat('x', {longest})"))).await;
+    let (came, told) = wire.skim().await;
+    assert!(longest <= came && told.ends_with("ReadyForQuery I\n"), "{came} bytes\n{told}");
+    peak.check("one row");
+    assert!(wire.query("SELECT count(*) FROM authors").await.contains("DataRow 7"));
 }
 
 #[tokio::test]
@@ -171,4 +209,28 @@ async fn a_client_that_does_not_read() {
         peak.check(ask);
         drop((next, other));
     }
+}
+
+/// A client that reads, but more slowly than the shard writes.
+#[tokio::test]
+async fn a_client_that_reads_slowly() {
+    let veneer = Veneer::start("stream-slowly", 2);
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // Little at a time, and never all that there is.
+    socket.set_recv_buffer_size(8 * 1024).expect("it is a socket");
+    let socket = socket.connect(([127, 0, 0, 1], veneer.port).into()).await.expect("it listens");
+    let mut wire = door(&veneer)
+        .knock_on(Wire::over(socket), "SCRAM-SHA-256", ChannelBinding::unsupported())
+        .await
+        .expect("a session");
+    let peak = Peak::of(&veneer).await;
+    wire.send(&query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)")).await;
+    for row in 0..20_000 {
+        assert!(wire.next().await.is_some(), "the end after {row} rows");
+        tokio::task::yield_now().await;
+    }
+    peak.check("read slowly");
+    drop(wire);
+    let told = door(&veneer).open().await.query("SELECT count(*) FROM authors").await;
+    assert!(told.contains("DataRow 7"), "{told}");
 }

@@ -18,7 +18,7 @@ const ROUNDS_VARIABLE: &str = "VENEER_TEST_CANCELS";
 /// Sockets that cancel at once.
 const CANCELLERS: usize = 2;
 
-const CANCELLED: &str = "canceling statement due to user request";
+const CANCELLED: &str = " C=57014 ";
 
 const CANCEL: u32 = 80_877_102;
 

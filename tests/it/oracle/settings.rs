@@ -238,6 +238,7 @@ async fn what_a_role_has_from_the_start() {
              ALTER ROLE {role} SET search_path = oracle_role, public;
              ALTER ROLE {role} SET timezone = 'Asia/Tokyo';
              ALTER ROLE {role} IN DATABASE bookstore SET work_mem = '2MB';
+             ALTER ROLE {role} SET application_name = 'settled';
              ALTER ROLE {role} SET my.own = 'of the role'",
             shard.app_password
         );
