@@ -14,6 +14,7 @@ mod literal;
 mod parse;
 pub mod path;
 mod reader;
+mod relations;
 mod shape;
 mod shorten;
 mod tree;

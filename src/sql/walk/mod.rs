@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use super::tree::{Node, Tree};
 use super::{
     Access, Act, Change, Frees, Keep, Leaves, Name, Parameter, Reading, Statement, Text, Value,
+    relations,
 };
 use asks::Asks;
 
@@ -263,7 +264,7 @@ impl<'t> Walk<'t> {
 
 fn is_catalogue(relation: &Node) -> bool {
     match relation.text("schemaname") {
-        "" => relation.text("relname").starts_with("pg_"),
+        "" => relations::is_catalogue(relation.text("relname")),
         schema => schema == "pg_catalog",
     }
 }

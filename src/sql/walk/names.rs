@@ -4,7 +4,7 @@ use pg_query::protobuf::ObjectType;
 
 use super::Walk;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Keep, Leaves, Name, NameKind};
+use crate::sql::{Access, Keep, Leaves, Name, NameKind, relations};
 use crate::tenant::cut;
 
 /// PostgreSQL's own schemas: they make a statement a catalogue query, and are nobody's.
@@ -55,7 +55,7 @@ impl<'t> Walk<'t> {
         if self.ctes.contains(&relation) {
             return;
         }
-        if relation.starts_with("pg_") {
+        if relations::is_catalogue(relation) {
             self.catalogue_relation(relation);
             return;
         }

@@ -704,3 +704,10 @@ fn what_ends_session_state() {
     check("DISCARD SEQUENCES", true, &[Keep::Sequence]);
     check("DISCARD PLANS", false, &[]);
 }
+
+#[test]
+fn tables_that_only_look_like_the_catalogue() {
+    check("SELECT * FROM pg_search_documents WHERE searchable_id = 20001", "read +path");
+    check("SELECT * FROM acme.pg_search_documents", "read acme");
+    check("SELECT * FROM pg_stat_statements", "read +path");
+}
