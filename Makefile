@@ -3,7 +3,7 @@ DEMO := target/demo
 DEMO_PSQL := PGSERVICEFILE=$(CURDIR)/$(DEMO)/services psql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench clean migrations \
+.PHONY: help setup demo test test-fast conformance lint bench clean migrations \
 	psql-veneer psql-veneer-admin psql-shard1 psql-shard2 psql-shard3 \
 	show-logs-shard1 show-logs-shard2 show-logs-shard3
 
@@ -17,6 +17,8 @@ test:               ## everything, from a cold checkout
 	@tests/setup.sh tests && cargo test
 test-fast:          ## what needs no PostgreSQL
 	@cargo test --lib --bins
+conformance:        ## real suites directly on PostgreSQL and through veneer
+	@tests/setup.sh tests && cargo build --quiet && python3 tests/conformance/run.py --write
 lint:               ## formatting, clippy, dependencies
 	@tests/lint.sh
 bench:              ## (none yet)

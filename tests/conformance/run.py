@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Real suites directly on PostgreSQL and through veneer, side by side: `make conformance`."""
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import supply
+
+DOCS = supply.ROOT / "docs" / "conformance.md"
+WORLD = supply.PLACE / "demo"
+BEGIN, END = "<!-- Written by `make conformance`. -->", "<!-- End of what is written. -->"
+
+
+def main():
+    arguments = parse()
+    if arguments.inside:
+        sys.exit(inside(arguments))
+    supply.venv()
+    sys.exit(outside())
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", help="only these suites")
+    parser.add_argument("--short", action="store_true", help="a part that takes about a minute")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {DOCS.name}")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def outside():
+    """The same again, in the conformance tests' environment and beside a running demo."""
+    program = supply.TARGET / "debug" / "veneer"
+    again = [str(supply.PYTHON), __file__, "--inside", *sys.argv[1:]]
+    demo = [program, "demo", "--dir", WORLD, "--port", "0", "--shard-ports", "0,0,0"]
+    demo += ["--exit-after", f"exec {shlex.join(again)}"]
+    running = subprocess.Popen(demo, env=os.environ | {"VENEER": str(program)})
+    try:
+        while True:
+            try:
+                return running.wait()
+            except KeyboardInterrupt:
+                # It goes to the demo, too, which stops everything.
+                continue
+    finally:
+        if running.poll() is None:
+            running.terminate()
+            running.wait()
+        remove(WORLD)
+
+
+def remove(world):
+    """The clusters can be elsewhere, where PostgreSQL's account may go."""
+    clusters = world / "clusters"
+    if clusters.is_symlink():
+        shutil.rmtree(clusters.resolve(), ignore_errors=True)
+    shutil.rmtree(world, ignore_errors=True)
+
+
+def inside(arguments):
+    import outcome
+    import suites
+    from world import World
+
+    world = World(WORLD)
+    known = outcome.reasons(Path(__file__).with_name("reasons.toml"))
+    chosen = suites.chosen(arguments.suites, short=arguments.short)
+    comparisons = []
+    for suite in chosen:
+        direct, through, notes = suite.both(world)
+        comparisons.append(outcome.compare(suite.name, suite.version, direct, through, known, notes))
+    print(outcome.table(comparisons), "\n", outcome.explained(comparisons), sep="\n")
+    # A part of a suite cannot tell which reasons are out of date.
+    names = [suite.name for suite in suites.every(short=False)]
+    found = outcome.mistakes(comparisons, [] if arguments.short else known, names)
+    for mistake in found:
+        print(mistake)
+    if arguments.write:
+        write(outcome, comparisons)
+    print(f"{len(found)} mistakes" if found else "Every difference has its reason.")
+    return 1 if found else 0
+
+
+def write(outcome, comparisons):
+    before, _, rest = DOCS.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    written = f"{BEGIN}\n\n{outcome.table(comparisons)}\n\n{outcome.explained(comparisons)}\n"
+    DOCS.write_text(before + written + END + after)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The suites: where their files come from, and how each is run in a tenant."""
+
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+import outcome
+import supply
+from world import PASSWORD, ROLE, TENANT
+
+# The path of the suites' role. PostgreSQL and veneer both take it from the role, so that a suite
+# need not know of tenants.
+PATH = f"{TENANT}, public"
+TEST_SECONDS_MAX = 60
+DIRECTLY, THROUGH = "directly", "through veneer"
+
+
+@dataclass
+class Suite:
+    name: str
+    version: str = ""
+    # Left out of the short run.
+    long: bool = True
+    # For World.renew.
+    world: dict = field(default_factory=dict)
+    shard: str = "shard2"
+
+    def both(self, world):
+        """Outcomes directly and through veneer, and notes."""
+        self.prepare()
+        found = []
+        for how in (DIRECTLY, THROUGH):
+            world.renew(**({"tenants": {TENANT: self.shard}, "path": PATH} | self.world))
+            began = time.monotonic()
+            print(f"{self.name} {self.version} {how} …", flush=True)
+            if how == DIRECTLY:
+                found.append(self.outcomes(world.directly(self.shard), how))
+            else:
+                with world.veneer() as environment:
+                    found.append(self.outcomes(environment, how))
+            print(f"    {time.monotonic() - began:.0f} s", flush=True)
+        return *found, self.notes()
+
+    def prepare(self):
+        """Fetches what the suite needs."""
+
+    def notes(self):
+        return []
+
+
+@dataclass
+class Pytest(Suite):
+    arguments: list[str] = field(default_factory=list)
+    seconds_max: int = 600
+
+    def outcomes(self, environment, how):
+        file = supply.PLACE / f"{self.name}-{how.replace(' ', '-')}.xml"
+        file.unlink(missing_ok=True)
+        command = [supply.PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb", "native"]
+        command += ["--timeout", str(TEST_SECONDS_MAX), "--junitxml", file]
+        command += [part.format(**environment) for part in self.arguments]
+        log = file.with_suffix(".log")
+        with log.open("w") as output:
+            try:
+                subprocess.run(
+                    command, cwd=self.folder, env=environment | self.environment(),
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                    timeout=self.seconds_max, check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise AssertionError(f"{self.name} {how} took too long: see {log}") from error
+        assert file.exists(), f"{self.name} {how} broke: see {log}\n{log.read_text()[-2000:]}"
+        return outcome.junit(file)
+
+    def environment(self):
+        return {}
+
+
+class Asyncpg(Pytest):
+    def prepare(self):
+        self.folder = supply.sdist("asyncpg", self.version)
+        # The driver itself is the installed one, of the same version.
+        (self.folder / "asyncpg").rename(self.folder / "asyncpg.not-built")
+        # The tests take the schema of their tables for `public`.
+        supply.edit(
+            self.folder, "tests/*.py",
+            [(r"'public'", f"'{TENANT}'"), (r"\bpublic\.", f"{TENANT}."), (r"search_path=public", f"search_path={TENANT}")],
+        )
+
+    def environment(self):
+        return {"PYTHONPATH": str(supply.HERE / "plugins")}
+
+
+class SqlAlchemy(Pytest):
+    def prepare(self):
+        self.folder = supply.sdist("sqlalchemy", self.version)
+        # The extensions are there.
+        supply.edit(
+            self.folder, "lib/sqlalchemy/dialects/postgresql/provision.py",
+            [(r'^    \("(citext|hstore)", \(13,\)\),\n', "")],
+        )
+        # The tests take the default schema for `public`.
+        supply.edit(self.folder, "test/dialect/postgresql/test_reflection.py", [('"public"', f'"{TENANT}"')])
+
+
+def asyncpg(short):
+    files = ["tests"]
+    if short:
+        files = [f"tests/test_{name}.py" for name in ("cursor", "execute", "prepare", "transaction")]
+    return Asyncpg(
+        name="asyncpg", version=supply.pinned("asyncpg"), long=False,
+        # Some tests name the database.
+        world={"superuser": True, "database": "postgres"},
+        arguments=["-p", "asyncpg_in_a_tenant", *files, *without(
+            # About the source code, and clusters of the suite's own: veneer is not in the way.
+            "tests/test__sourcecode.py", "tests/test_connect.py::TestConnectionAttributes",
+        )],
+    )
+
+
+def sqlalchemy(driver):
+    return SqlAlchemy(
+        name=f"sqlalchemy-{driver}", version=supply.pinned("SQLAlchemy"),
+        world={
+            "tenants": {TENANT: "shard2", "test_schema": "shard2", "test_schema_2": "shard2"},
+            "extensions": ["citext", "hstore"],
+        },
+        arguments=[
+            "--dburi", f"postgresql+{driver}://{ROLE}:{PASSWORD}@{{PGHOST}}:{{PGPORT}}/{{PGDATABASE}}",
+            "--maxfail", "100000", "test/dialect/postgresql", "test/dialect/test_suite.py",
+        ],
+    )
+
+
+def without(*tests):
+    return [part for test in tests for part in ("--deselect", test)]
+
+
+def every(*, short):
+    return [asyncpg(short), *(sqlalchemy(driver) for driver in ("psycopg", "asyncpg", "psycopg2"))]
+
+
+def chosen(names, *, short):
+    suites = every(short=short)
+    unknown = set(names) - {suite.name for suite in suites}
+    assert not unknown, f"there is no suite {unknown}; there are {[suite.name for suite in suites]}"
+    return [
+        suite for suite in suites
+        if (not names or suite.name in names) and not (short and suite.long)
+    ]
