@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import outcome
 import supply
-from world import PASSWORD, ROLE, TENANT
+from world import DATABASE, PASSWORD, ROLE, TENANT
 
 # The path of the suites' role. PostgreSQL and veneer both take it from the role, so that a suite
 # need not know of tenants.
@@ -118,7 +118,30 @@ def asyncpg(short):
     )
 
 
-def sqlalchemy(driver):
+class Psycopg2(Pytest):
+    def prepare(self):
+        self.folder = supply.sdist("psycopg2", self.version)
+        # The driver itself is the installed one, of the same version.
+        (self.folder / "lib").rename(self.folder / "lib.not-built")
+        # The tests take the schema of their types for `public`.
+        supply.edit(self.folder, "tests/*.py", [(r"'public'", f"'{TENANT}'")])
+
+    def environment(self):
+        return {"PSYCOPG2_TESTDB": DATABASE}
+
+
+def psycopg2():
+    return Psycopg2(
+        name="psycopg2", version=supply.pinned("psycopg2-binary"),
+        world={"superuser": True, "extensions": ["hstore"]},
+        arguments=["tests", *without(
+            # It looks for the libpq that psycopg2 was built with, and the wheel brings its own.
+            "tests/test_connection.py::ConnectionTests::test_pgconn_ptr",
+        )],
+    )
+
+
+def sqlalchemy(driver, *tests):
     return SqlAlchemy(
         name=f"sqlalchemy-{driver}", version=supply.pinned("SQLAlchemy"),
         world={
@@ -127,7 +150,8 @@ def sqlalchemy(driver):
         },
         arguments=[
             "--dburi", f"postgresql+{driver}://{ROLE}:{PASSWORD}@{{PGHOST}}:{{PGPORT}}/{{PGDATABASE}}",
-            "--maxfail", "100000", "test/dialect/postgresql", "test/dialect/test_suite.py",
+            # Without what never asks the database.
+            "--maxfail", "100000", "--backend-only", *(f"test/dialect/{test}" for test in tests),
         ],
     )
 
@@ -137,7 +161,16 @@ def without(*tests):
 
 
 def every(*, short):
-    return [asyncpg(short), *(sqlalchemy(driver) for driver in ("psycopg", "asyncpg", "psycopg2"))]
+    from regress import Regress
+
+    return [
+        asyncpg(short),
+        psycopg2(),
+        sqlalchemy("psycopg", "postgresql", "test_suite.py"),
+        sqlalchemy("asyncpg", "postgresql"),
+        sqlalchemy("psycopg2", "postgresql/test_dialect.py", "postgresql/test_query.py", "test_suite.py"),
+        Regress(name="postgresql-regress", version="15.18"),
+    ]
 
 
 def chosen(names, *, short):
