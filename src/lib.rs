@@ -21,6 +21,7 @@ pub mod auth;
 pub mod router;
 pub mod directory;
 pub mod sql;
+pub mod tls;
 pub mod protocol;
 pub mod yaml;
 pub mod tenant;

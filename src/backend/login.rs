@@ -13,6 +13,7 @@ use crate::backend::ConnectError;
 use crate::protocol::ask;
 use crate::protocol::cursor::Cursor;
 use crate::protocol::frame::reply;
+use crate::protocol::told;
 use crate::protocol::wire::{NextError, Wire};
 
 /// A shard that logs us in has no reason for a longer message.
@@ -193,15 +194,7 @@ pub fn parameter(body: &[u8]) -> Option<(String, String)> {
 }
 
 fn denied(body: &[u8]) -> LoginError {
-    let mut cursor = Cursor::new(body);
-    let (mut code, mut message) = (String::new(), String::new());
-    while let Ok(field) = cursor.byte() {
-        let Ok(text) = cursor.text() else { break };
-        match field {
-            b'C' => code = String::from_utf8_lossy(text).into_owned(),
-            b'M' => message = String::from_utf8_lossy(text).into_owned(),
-            _ => {}
-        }
-    }
-    LoginError::Denied { code, message }
+    let code = told::field(body, b'C').unwrap_or_default();
+    let code = String::from_utf8_lossy(code).into_owned();
+    LoginError::Denied { code, message: told::message(body) }
 }

@@ -46,33 +46,51 @@ impl SettingMap {
         self.0.iter().map(|(setting, told)| (setting.as_str(), told))
     }
 
-    /// Statements that turn a session with `told` into one with these settings; `None` when there
-    /// is nothing to do. Without knowledge of the session all of it is reset first.
-    pub fn difference(&self, told: Option<&Self>) -> Option<String> {
+    /// Texts that turn a session with `told` into one with these settings, each for a Query of its
+    /// own. Without knowledge of the session all of it is reset first. The path comes first: should
+    /// a shard refuse another setting, what follows must not run in another tenant.
+    pub fn difference(&self, told: Option<&Self>) -> Difference {
         // A statement may have set more than what it is filed under.
         let vague = |told: &&Self| {
             told.iter().any(|(setting, value)| {
                 matches!(value, Told::Statement(_)) && self.get(setting) != Some(value)
             })
         };
+        let mut difference = Difference::default();
         let Some(told) = told.filter(|told| !vague(told)) else {
-            let mut sql = String::from("RESET ALL");
-            self.iter().for_each(|(setting, value)| value.write(setting, &mut sql));
-            return Some(sql);
+            difference.path.push_str("RESET ALL");
+            self.iter().for_each(|(setting, value)| value.write(setting, &mut difference));
+            return difference;
         };
         if Arc::ptr_eq(&self.0, &told.0) {
-            return None;
+            return difference;
         }
-        let mut sql = String::new();
         for (setting, _) in told.iter().filter(|(setting, _)| self.get(setting).is_none()) {
-            write_reset(setting, &mut sql);
+            write_reset(setting, difference.part(setting));
         }
         for (setting, value) in
             self.iter().filter(|(setting, value)| told.get(setting) != Some(value))
         {
-            value.write(setting, &mut sql);
+            value.write(setting, &mut difference);
         }
-        (!sql.is_empty()).then_some(sql)
+        difference
+    }
+}
+
+/// What a backend must be told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    path: String,
+    rest: String,
+}
+
+impl Difference {
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        [&self.path, &self.rest].into_iter().filter(|sql| !sql.is_empty()).map(String::as_str)
+    }
+
+    fn part(&mut self, setting: &str) -> &mut String {
+        if setting == "search_path" { &mut self.path } else { &mut self.rest }
     }
 }
 
@@ -85,7 +103,8 @@ impl Told {
         }
     }
 
-    fn write(&self, setting: &str, sql: &mut String) {
+    fn write(&self, setting: &str, difference: &mut Difference) {
+        let sql = difference.part(setting);
         separate(sql);
         match self {
             Self::Text(text) => write_set(setting, text, false, sql),
@@ -122,10 +141,14 @@ mod tests {
         SettingMap::new(values.iter().map(|(k, v)| ((*k).to_owned(), told(v))).collect())
     }
 
+    fn print(difference: &Difference) -> String {
+        difference.iter().collect::<Vec<_>>().join(" | ")
+    }
+
     #[track_caller]
     fn check(from: Option<&[(&str, &str)]>, to: &[(&str, &str)], expected: &str) {
         let from = from.map(map);
-        assert_eq!(map(to).difference(from.as_ref()).unwrap_or_default(), expected);
+        assert_eq!(print(&map(to).difference(from.as_ref())), expected);
     }
 
     #[test]
@@ -142,10 +165,16 @@ mod tests {
         );
         let mut doubtful = map(&[("a", "1")]);
         doubtful.set("a", Some(Told::Unknown));
-        let again = Some("SELECT pg_catalog.set_config('a','1',false)".to_owned());
-        assert_eq!(map(&[("a", "1")]).difference(Some(&doubtful)), again);
+        let again = "SELECT pg_catalog.set_config('a','1',false)";
+        assert_eq!(print(&map(&[("a", "1")]).difference(Some(&doubtful))), again);
         let vague = SettingMap::new([("a".to_owned(), Told::Statement("SET …".into()))].into());
-        assert_eq!(map(&[]).difference(Some(&vague)), Some("RESET ALL".to_owned()));
-        check(None, &[("a", "1")], "RESET ALL;SELECT pg_catalog.set_config('a','1',false)");
+        assert_eq!(print(&map(&[]).difference(Some(&vague))), "RESET ALL");
+        check(None, &[("a", "1")], "RESET ALL | SELECT pg_catalog.set_config('a','1',false)");
+        check(
+            None,
+            &[("a", "1"), ("search_path", "x")],
+            "RESET ALL;SELECT pg_catalog.set_config('search_path','x',false) | \
+             SELECT pg_catalog.set_config('a','1',false)",
+        );
     }
 }

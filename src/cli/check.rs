@@ -20,6 +20,7 @@ pub fn check(config_file: &Path) -> Verdict {
     let mut mistakes = Mistakes::new(config_file);
     let config = Config::read(config_file, &mut mistakes);
     let users = config.users(&mut mistakes);
+    config.tls(&mut mistakes);
 
     // With a broken configuration the directory's usual place is still worth reading.
     let mut in_directory = Mistakes::new(&config.directory.file);
@@ -83,6 +84,24 @@ mod tests {
                  veneer.yaml: ok (3 shards, 4 tenants, 1 user)"
                     .to_owned(),
                 true
+            )
+        );
+        assert_eq!(
+            report("tls", "tls: {mode: require, key: gone.key}\n"),
+            (
+                "veneer.yaml:1:1: `certificate` is missing; wanted `certificate: FILE`, \
+                 or `mode: off`"
+                    .to_owned(),
+                false
+            )
+        );
+        assert_eq!(
+            report("mode", "tls: {mode: on, certificat: x}\n"),
+            (
+                "veneer.yaml:1:13: `mode` is `on`; wanted one of `off`, `allow`, `require`\n\
+                 veneer.yaml:1:17: unknown key `certificat`; did you mean `certificate`?"
+                    .to_owned(),
+                false
             )
         );
         assert_eq!(

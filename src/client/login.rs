@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use tokio::net::TcpStream;
 
 use crate::auth::scram::{self, ScramError};
 use crate::auth::users::{Proof, User, Users};
@@ -14,11 +13,12 @@ use crate::protocol::answer;
 use crate::protocol::frame::SMALL_FRAME_BYTES_MAX;
 use crate::protocol::request::{self, RequestTag};
 use crate::protocol::wire::Wire;
+use crate::tls::{Identity, Socket};
 
 /// Logged in. Its session begins when the greeting has been sent.
 #[derive(Debug)]
 pub struct Client {
-    pub wire: Wire<TcpStream>,
+    pub wire: Wire<Socket>,
     pub user: Arc<User>,
     pub database: String,
     /// Run-time settings from the startup message, by lower-case name.
@@ -40,7 +40,7 @@ pub enum LoginError {
 /// A login that failed, and the wire to say so on.
 #[derive(Debug)]
 pub struct Turned {
-    pub wire: Wire<TcpStream>,
+    pub wire: Wire<Socket>,
     pub error: LoginError,
 }
 
@@ -67,7 +67,7 @@ impl Newcomer {
 }
 
 async fn prove(
-    wire: &mut Wire<TcpStream>,
+    wire: &mut Wire<Socket>,
     users: &Users,
     name: &str,
 ) -> Result<Arc<User>, LoginError> {
@@ -85,9 +85,10 @@ async fn prove(
         ScramError::Wrong => LoginError::Wrong(name.to_owned()),
         ScramError::Malformed | ScramError::Mechanism => LoginError::Malformed,
     };
-    answer::authentication_sasl(scram::MECHANISM, &mut wire.outbox);
+    let offer = scram::Offer::new(wire.socket().identity().map(Identity::certificate));
+    answer::authentication_sasl(offer.mechanisms(), &mut wire.outbox);
     let first = next_response(wire).await?;
-    let (challenge, exchange) = scram::begin(&first, verifier).map_err(wrong)?;
+    let (challenge, exchange) = offer.begin(&first, verifier).map_err(wrong)?;
     answer::authentication_sasl_continue(challenge, &mut wire.outbox);
     let last = next_response(wire).await?;
     let signature = exchange.finish(&last).map_err(wrong)?;
@@ -100,7 +101,7 @@ async fn prove(
 }
 
 /// Sends what waits, and reads the body of the one message that may come now.
-async fn next_response(wire: &mut Wire<TcpStream>) -> Result<Bytes, LoginError> {
+async fn next_response(wire: &mut Wire<Socket>) -> Result<Bytes, LoginError> {
     wire.flush().await.map_err(LoginError::Broke)?;
     loop {
         match request::peek(&wire.inbox) {

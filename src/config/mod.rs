@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use crate::auth::users::{self, Method, Tenants, Users};
 use crate::directory::{self, Snapshot};
 use crate::tenant::{BadName, RoleName};
+use crate::tls::Tls;
 use crate::yaml::{self, Entry, Mistakes, Place, Placed, Section};
-use crate::{pool, router, session, sql};
+use crate::{pool, router, session, sql, tls};
 
 /// Where the file is looked for when nobody says.
 const FILE: &str = "config/veneer.yaml";
@@ -34,6 +35,7 @@ pub struct Config {
     pub directory: directory::file::Settings,
     pub routing: router::Settings,
     pub pool: pool::Settings,
+    tls: tls::Settings,
     pub log: Log,
     /// Their secrets are not read yet: see [`Config::users`].
     users: BTreeMap<RoleName, Placed<users::Settings>>,
@@ -45,6 +47,7 @@ pub struct Config {
 struct Places {
     database: Option<Place>,
     shared_schemas: Option<Place>,
+    tls: Option<Place>,
 }
 
 /// The file to read: the flag, else the environment, else the usual one.
@@ -81,6 +84,7 @@ impl Config {
             directory: top.part("directory", mistakes),
             routing: top.part("routing", mistakes),
             pool: top.part("pool", mistakes),
+            tls: top.part("tls", mistakes),
             log: top.part("log", mistakes),
             users: BTreeMap::new(),
             places: Places::default(),
@@ -89,6 +93,7 @@ impl Config {
         config.users = read_users(top.section("users", mistakes).entries(), mistakes);
         config.places.database = top.place("database");
         config.places.shared_schemas = top.place("routing");
+        config.places.tls = top.place("tls");
         top.finish(mistakes);
         config.settle(mistakes);
         config
@@ -122,6 +127,11 @@ impl Config {
     pub fn users(&self, mistakes: &mut Mistakes) -> Users {
         let users = self.users.iter().map(|(name, user)| (name, &user.value));
         Users::resolve(users, self.beside(), mistakes)
+    }
+
+    /// Reads the certificate and its key.
+    pub fn tls(&self, mistakes: &mut Mistakes) -> Tls {
+        Tls::load(&self.tls, self.beside(), self.places.tls, mistakes)
     }
 
     /// What contradicts the directory.

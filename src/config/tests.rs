@@ -119,7 +119,7 @@ fn a_mistake_is_one_line() {
     check(
         "\"a\\nb\\e[31m\": 1\n",
         "v.yaml:1:1: unknown key `a\\nb\\u{1b}[31m`; known: `limits`, `listen`, `database`, \
-         `directory`, `routing`, `pool`, `log`, `users`",
+         `directory`, `routing`, `pool`, `tls`, `log`, `users`",
     );
 }
 

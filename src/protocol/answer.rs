@@ -103,8 +103,9 @@ pub fn authentication_ok(out: &mut BytesMut) {
     encode(&Authentication::Ok, out);
 }
 
-pub fn authentication_sasl(mechanism: &str, out: &mut BytesMut) {
-    encode(&Authentication::SASL(vec![mechanism.to_owned()]), out);
+pub fn authentication_sasl(mechanisms: &[&str], out: &mut BytesMut) {
+    let mechanisms = mechanisms.iter().map(|&mechanism| mechanism.to_owned());
+    encode(&Authentication::SASL(mechanisms.collect()), out);
 }
 
 pub fn authentication_sasl_continue(data: String, out: &mut BytesMut) {

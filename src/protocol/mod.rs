@@ -10,4 +10,5 @@ pub mod cursor;
 pub mod frame;
 pub mod request;
 pub mod startup;
+pub mod told;
 pub mod wire;

@@ -73,6 +73,12 @@ pub enum StartupError {
     Option(String),
 }
 
+impl StartupError {
+    /// Who is encrypted already has no such request to make: PostgreSQL takes it for a version.
+    pub const ENCRYPTED: Self = Self::Version(1234, 5679);
+    pub const ENCRYPTED_GSS: Self = Self::Version(1234, 5680);
+}
+
 /// Checks the length word that opens every first packet; gives what is left to read.
 pub fn body_bytes(length: [u8; 4]) -> Result<usize, StartupError> {
     let claimed = u32::from_be_bytes(length) as usize;

@@ -6,8 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
@@ -94,22 +93,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Waits until the other side has closed: in order, or with an error. What it sends meanwhile is
+    /// taken in, up to `inbox_bytes_max`, because the end comes behind it.
+    pub async fn closed(&mut self, inbox_bytes_max: usize) -> io::Result<()> {
+        while self.inbox.len() < inbox_bytes_max {
+            if poll_fn(|cx| self.poll_fill(cx)).await? == 0 {
+                return Ok(());
+            }
+        }
+        pending().await
+    }
+
     /// Gives empty buffers back, so that an idle connection costs little.
     pub fn give_back_if_empty(&mut self) {
         for buffer in [&mut self.inbox, &mut self.outbox] {
             if buffer.is_empty() && 0 < buffer.capacity() {
                 *buffer = BytesMut::new();
             }
-        }
-    }
-}
-
-impl Wire<TcpStream> {
-    /// Waits until the other side has closed, without taking anything that it has sent.
-    pub async fn hung_up(&self) {
-        match self.socket.ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => pending().await,
-            Ok(_) | Err(_) => {}
         }
     }
 }

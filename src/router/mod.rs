@@ -85,7 +85,8 @@ impl Path {
     fn unknown(&self, shared: &[SchemaName]) -> Option<&str> {
         self.schemas.iter().find_map(|schema| match schema {
             PathSchema::Named(name) if !is_system(name) && !is_shared(name, shared) => {
-                Some(name.as_str())
+                // `''`, which means "no schema at all", is nobody's slip.
+                Some(name.as_str()).filter(|name| !name.is_empty())
             }
             PathSchema::Named(_) | PathSchema::Role(_) => None,
         })
@@ -167,22 +168,33 @@ impl Reason {
 
 /// Decides where a text goes, all of it.
 pub fn route(text: &Text, asker: &Asker<'_>, directory: &Snapshot) -> Result<Plan, Refusal> {
-    let mut draft = Draft { asker, directory, goals: Vec::new(), forbidden: Vec::new() };
+    let mut draft =
+        Draft { asker, directory, goals: Vec::new(), forbidden: Vec::new(), lead: None };
     let mut here = Here::new(asker);
     for statement in &text.statements {
         draft.add(statement, &here)?;
         here.follow(statement, asker);
     }
+    // A path that is only set is about to be used, and better where it leads.
+    draft.lead = draft.lead.or_else(|| here.only().cloned());
     draft.decide(text)
 }
 
 /// Where a session's tenantless work goes: its tenant's shard, else home.
 pub fn base<'a>(asker: &Asker<'_>, directory: &'a Snapshot) -> (&'a Arc<Shard>, Reason) {
-    let scoped = asker.scope.and_then(|scope| directory.residence(scope));
+    seen_from(asker.scope, asker.path, directory)
+}
+
+fn seen_from<'a>(
+    scope: Option<&str>,
+    path: &Path,
+    directory: &'a Snapshot,
+) -> (&'a Arc<Shard>, Reason) {
+    let scoped = scope.and_then(|scope| directory.residence(scope));
     if let Some(residence) = scoped {
         return (&residence.shard, Reason::Scope(residence.tenant.clone()));
     }
-    match asker.path.tenant(directory) {
+    match path.tenant(directory) {
         Some(residence) => (&residence.shard, Reason::Path(residence.tenant.clone())),
         None => (directory.home(), Reason::Home),
     }
@@ -194,10 +206,12 @@ struct Draft<'a> {
     goals: Vec<(Arc<Shard>, Reason)>,
     /// Tenants that PostgreSQL might look a name up in and the user may not use.
     forbidden: Vec<&'a Residence>,
+    /// What names mean for the first statement that is more than a SET, or behind all SETs.
+    lead: Option<Sight<'a>>,
 }
 
 impl<'a> Draft<'a> {
-    fn add(&mut self, statement: &Statement, here: &Here<'_>) -> Result<(), Refusal> {
+    fn add(&mut self, statement: &Statement, here: &Here<'a>) -> Result<(), Refusal> {
         match statement.access {
             Access::Lifecycle => return Err(Refusal::Lifecycle),
             Access::Shared(command) => return Err(Refusal::SharedByAll(command)),
@@ -208,6 +222,11 @@ impl<'a> Draft<'a> {
         }
         for name in &statement.names {
             self.add_name(&name.schema, name.kind, statement.access)?;
+        }
+        if let ([sight], None) = (&here.sights[..], &self.lead)
+            && statement.access != Access::Nothing
+        {
+            self.lead = Some(sight.clone());
         }
         for sight in &here.sights {
             if statement.unqualified {
@@ -328,7 +347,10 @@ impl<'a> Draft<'a> {
             _ => false,
         };
         let harmful = text.statements.iter().find(|statement| !harmless(statement));
-        let (shard, reason) = base(self.asker, self.directory);
+        let (shard, reason) = match &self.lead {
+            Some(sight) => seen_from(sight.scope.as_deref(), &sight.path, self.directory),
+            None => base(self.asker, self.directory),
+        };
         if let (Some(statement), Some(tenant)) = (harmful, reason.tenant()) {
             // A function without a qualifier is looked up in the tenant's schema.
             if let Some(residence) = self.directory.residence(tenant.as_str()) {

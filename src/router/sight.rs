@@ -27,6 +27,11 @@ impl<'a> Here<'a> {
         Self { sights: vec![sight], earlier: asker.earlier.to_vec() }
     }
 
+    /// What is certain to hold.
+    pub fn only(&self) -> Option<&Sight<'a>> {
+        if let [sight] = &self.sights[..] { Some(sight) } else { None }
+    }
+
     /// A statement may move the path for those that come after it in the same text.
     pub fn follow(&mut self, statement: &Statement, asker: &Asker<'a>) {
         match &statement.act {

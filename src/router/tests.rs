@@ -148,6 +148,10 @@ fn what_names_nothing() {
     check("| all | SELECT f()", "home (Loose): nothing names a tenant");
     check("acme | all | DO 'begin end'", "one (Loose): search_path selects \"acme\"");
     check("acme | all | LISTEN x", "one (Loose): search_path selects \"acme\"");
+    check(
+        "core | all | SET search_path = acme; LISTEN x",
+        "one (Loose): search_path selects \"acme\"",
+    );
     check("acme | all | FETCH c", "one (Loose): search_path selects \"acme\"");
     check("acme | all | EXECUTE p", "one (Loose): search_path selects \"acme\"");
     check("| all | DECLARE c CURSOR FOR SELECT 1", "home (Loose): nothing names a tenant");

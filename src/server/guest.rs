@@ -21,6 +21,7 @@ use crate::server::House;
 use crate::session::report::{self, code};
 use crate::session::{APPLICATION, Identity, Session};
 use crate::sql::path;
+use crate::tls::Socket;
 
 /// Settings that cannot fail, and need no shard's opinion.
 const HARMLESS: [&str; 3] = [APPLICATION, "search_path", TENANT_SETTING];
@@ -46,7 +47,7 @@ impl House {
         &self,
         socket: TcpStream,
     ) -> Option<(Session, tokio::sync::SemaphorePermit<'_>)> {
-        let newcomer = match greet(socket).await {
+        let newcomer = match greet(socket, &self.tls).await {
             Ok(Greeting::Login(newcomer)) => newcomer,
             Ok(Greeting::Cancel(key)) => {
                 self.cancels.cancel(key).await;
@@ -57,6 +58,11 @@ impl House {
                 return None;
             }
         };
+        if self.tls.is_required() && !newcomer.is_encrypted() {
+            let report = plain_text(&newcomer.wish());
+            newcomer.turn_away(&report).await;
+            return None;
+        }
         let Ok(seat) = self.seats.try_acquire() else {
             newcomer
                 .turn_away(&Report::fatal(
@@ -189,10 +195,17 @@ fn clean_ascii(text: &str) -> String {
     clean.take(crate::tenant::NAME_BYTES_MAX).collect()
 }
 
-async fn tell(wire: &mut Wire<TcpStream>, report: Report) {
+async fn tell(wire: &mut Wire<Socket>, report: Report) {
     Report { severity: Severity::Fatal, ..report }.write(&mut wire.outbox);
     // The client may be gone already.
     let _ = wire.flush().await;
+}
+
+/// In the words of a `pg_hba.conf` that knows `hostssl` only.
+fn plain_text(wish: &str) -> Report {
+    let message = format!("no pg_hba.conf entry for {wish}, no encryption");
+    Report::fatal(code::NO_USER, message)
+        .hint("Encrypted connections only are taken here; connect with sslmode=require.")
 }
 
 async fn turn_away_unread(error: GreetError) {
@@ -211,4 +224,5 @@ async fn turn_away_unread(error: GreetError) {
     let mut out = BytesMut::new();
     Report::fatal(code, source.to_string()).write(&mut out);
     let _ = socket.write_all(&out).await;
+    let _ = socket.flush().await;
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +27,7 @@ use crate::server::role::Roles;
 use crate::session::Parts;
 use crate::session::cancel::Cancels;
 use crate::sql::Reader;
+use crate::tls::Tls;
 use crate::yaml::Mistakes;
 
 /// After an accept that failed for want of something that comes back, such as file descriptors.
@@ -46,6 +48,7 @@ struct House {
     settings: config::Server,
     database: String,
     users: Users,
+    tls: Arc<Tls>,
     roles: Roles,
     cancels: Arc<Cancels>,
     parts: Arc<Parts>,
@@ -58,7 +61,8 @@ struct House {
 pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
     let mut mistakes = Mistakes::new(&config.file);
     let users = config.users(&mut mistakes);
-    let users = mistakes.unless_errors(users).map_err(ServeError::Mistakes)?;
+    let tls = config.tls(&mut mistakes);
+    let (users, tls) = mistakes.unless_errors((users, tls)).map_err(ServeError::Mistakes)?;
     let snapshot = file::load(&config.directory.file).map_err(ServeError::Mistakes)?;
     let (shards, tenants) = (snapshot.shards().len(), snapshot.tenants().len());
     let directory = Directory::new(snapshot);
@@ -69,12 +73,12 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
         .map_err(|source| ServeError::Listen { address, source })?;
     let follower = watch::follow(config.directory.file.clone(), directory.clone());
     info!(%address, shards, tenants, "listening");
-    let house = Arc::new(House::build(config, users, directory));
+    let house = Arc::new(House::build(config, users, tls, directory));
     house.open(listener, follower, stop).await
 }
 
 impl House {
-    fn build(config: Config, users: Users, directory: Directory) -> Self {
+    fn build(config: Config, users: Users, tls: Tls, directory: Directory) -> Self {
         let parts = Parts {
             settings: config.session,
             routing: config.routing,
@@ -89,6 +93,7 @@ impl House {
             settings: config.server,
             database: config.door.database,
             users,
+            tls: Arc::new(tls),
             roles: Roles::default(),
             cancels: Arc::default(),
             parts: Arc::new(parts),
@@ -116,8 +121,12 @@ impl House {
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
-                // What is wrong with the file is in the log.
-                _ = hangup.recv() => { let _ = follower.reload().await; }
+                // What is wrong with the files is in the log.
+                _ = hangup.recv() => {
+                    let tls = self.tls.clone();
+                    let _ = spawn_blocking(move || tls.reload()).await;
+                    let _ = follower.reload().await;
+                }
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => break,
                 () = stop.cancelled() => break,

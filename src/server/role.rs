@@ -65,9 +65,11 @@ impl Roles {
         pool: &Pool,
         start: &SettingMap,
     ) -> Result<Arc<BTreeMap<String, String>>, Report> {
-        let Some(sql) = start.difference(Some(&SettingMap::default())) else {
+        let difference = start.difference(Some(&SettingMap::default()));
+        let sql = difference.iter().collect::<Vec<_>>().join(";");
+        if sql.is_empty() {
             return Ok(Arc::default());
-        };
+        }
         let key = (role.clone(), sql);
         if let Some(tried) = self.tried.get(&key) {
             return Ok(tried.clone());

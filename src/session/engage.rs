@@ -1,17 +1,25 @@
 //! Getting a backend to work for the session, made to look like the session's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::info;
 
 use crate::backend::prepared;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
+use crate::protocol::wire::Wire;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
+use crate::session::wait::INBOX_BYTES_MAX;
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
-use crate::sql::{Act, Keep, Leaves, Statement, Text, Value};
+use crate::sql::{Act, Keep, Statement, Text, Value};
+use crate::tls::Socket;
+
+/// How long a client that sends no more may stand in line for a backend.
+const HALF_CLOSED_LINE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether a request may be sent now.
 #[derive(Debug)]
@@ -45,8 +53,9 @@ impl Session {
         sql: &[u8],
     ) -> Result<Engaged, End> {
         let engaged = match &mut self.place {
-            Place::Idle | Place::Held(_) => self.take_up(plan, text).await?,
+            Place::Idle | Place::Held(_) | Place::Piped(_) => self.take_up(plan, text).await?,
             Place::Working(_) => self.go_on(plan, text).await?,
+            Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
         if let (Statements::All, Engaged::Ready, Place::Working(work)) =
             (self.parts.log, &engaged, &self.place)
@@ -150,27 +159,33 @@ impl Session {
 
     /// Takes a backend and brings it to where the session is: settings, then what was held.
     async fn take_up(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
+        self.tell_pins(text);
         let mut work = match self.fetch(plan, text).await? {
             Ok(work) => work,
             Err(report) => return Ok(Engaged::Refused(report)),
         };
-        let held = match std::mem::replace(&mut self.place, Place::Idle) {
-            Place::Held(prefix) => Some(prefix),
-            Place::Idle | Place::Working(_) => None,
-        };
-        self.listed.reach.set(Some(work.target())).await;
-        let before = self.tracked.before();
-        if let Some(sql) = before.difference(work.backend().told.as_ref()) {
-            work.ask(&sql);
+        let (mut held, mut piped) = (None, Vec::new());
+        match std::mem::replace(&mut self.place, Place::Idle) {
+            Place::Held(prefix) => held = Some(prefix),
+            Place::Piped(texts) => piped = texts,
+            Place::Idle | Place::Working(_) | Place::Lost(_) => {}
         }
+        self.listed.reach.set(Some(work.target())).await;
+        let difference = self.tracked.before().difference(work.backend().told.as_ref());
+        difference.iter().for_each(|sql| work.ask(sql));
         self.tracked.begin();
         if let Some(prefix) = &held {
             prefix.texts.iter().for_each(|text| work.ask(text));
+            work.status = Status::InTransaction;
+        }
+        for text in &piped {
+            work.ask_in_segment(text);
+            work.segment_open = true;
         }
         // A strict transaction's first statement takes its snapshot for good.
         let prefix = held.unwrap_or_default();
         work.bond = match plan.firmness {
-            Firmness::Soft if !prefix.strict => Bond::Soft(prefix),
+            Firmness::Soft if !prefix.strict && piped.is_empty() => Bond::Soft(prefix),
             _ => Bond::Firm,
         };
         self.place = Place::Working(work);
@@ -189,7 +204,7 @@ impl Session {
             biased;
             lease = pool.lease() => lease,
             // Nobody stands in line for a client that has left.
-            () = self.client.hung_up() => return Err(End::Gone),
+            () = gone(&mut self.client) => return Err(End::Gone),
         };
         Ok(match lease {
             Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
@@ -202,10 +217,18 @@ impl Session {
     }
 }
 
+/// Waits until the client has left. One that has closed its own side only, which looks the same,
+/// has some time in line.
+async fn gone(client: &mut Wire<Socket>) {
+    if client.closed(INBOX_BYTES_MAX).await.is_ok() {
+        sleep(HALF_CLOSED_LINE_MAX).await;
+    }
+}
+
 /// A function without a qualifier is the tenant's, and its shard is another.
 fn calls_elsewhere(plan: &Plan, text: &Text) -> bool {
     plan.reason.tenant().is_some()
-        && text.statements.iter().any(|statement| statement.leaves == Leaves::Unknown)
+        && text.statements.iter().any(|statement| statement.leaves.unknown)
 }
 
 /// Whether a kept backend is the one for this text: SQL-level names live where they were made.
@@ -215,7 +238,7 @@ fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
         .iter()
         .any(|statement| matches!(statement.act, Act::Execute(_) | Act::Deallocate(_)));
     if by_name && plan.firmness != Firmness::Firm {
-        return work.keep == Some(Keep::Prepared) || work.shard.name == plan.shard.name;
+        return work.keeps.contains(Keep::Prepared) || work.shard.name == plan.shard.name;
     }
     work.shard.name == plan.shard.name
 }

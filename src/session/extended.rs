@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::answer::{self, Report};
+use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::{Header, reply};
 use crate::protocol::request::{self, BindNames, Parse, Subject};
 use crate::session::engage::Engaged;
 use crate::session::ledger::{Owed, To};
-use crate::session::prepare::{ensure_prepared, send_parse};
+use crate::session::prepare::{ensure_prepared, replay_text, send_parse};
 use crate::session::refuse::Way;
-use crate::session::report::{code, no_portal, no_statement};
+use crate::session::report::{aborted, code, no_portal, no_statement};
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
-use crate::sql::{Text, Value};
+use crate::sql::Text;
 
 /// Portals of one client that are open at once.
 const PORTALS_MAX: usize = 10_000;
@@ -30,17 +30,19 @@ impl Session {
             Ok(parse) => parse,
             Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
         };
+        let text = match self.read(parse.sql).await {
+            Ok(text) => text,
+            Err(error) => return self.unreadable(&error, Way::Extended, parse.sql).await,
+        };
         if let Some(report) = self.refuse_name(&parse) {
             // What gave the name away may still fail.
             if self.must_wait() {
                 return Ok(Flow::Wait);
             }
+            let is_aborted = self.status() == Status::Failed && !text.ends_transaction();
+            let report = if is_aborted { aborted() } else { report };
             return self.refuse(report, Way::Extended, parse.sql).await;
         }
-        let text = match self.read(parse.sql).await {
-            Ok(text) => text,
-            Err(error) => return self.unreadable(&error, Way::Extended, parse.sql).await,
-        };
         if self.may_become_ours(&text) {
             return Ok(Flow::Wait);
         }
@@ -202,6 +204,17 @@ impl Session {
             answer::bare(reply::NO_DATA, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
+        if let Place::Working(work) = &mut self.place
+            && work.status == Status::Failed
+            && statement.text.is_rowless()
+        {
+            // The shard would not prepare it now, but neither does it have anything to tell.
+            let mut told = BytesMut::new();
+            answer::no_parameters(&mut told);
+            answer::bare(reply::NO_DATA, &mut told);
+            work.ledger.push(Owed::Ours(told.freeze()));
+            return Ok(Flow::Next);
+        }
         match self.prepare_for(&statement.text, &statement.sql).await? {
             Flow::Next => {}
             other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
@@ -275,9 +288,7 @@ impl Session {
         portal: &[u8],
         body: &[u8],
     ) -> Result<Flow, End> {
-        let before = matches!(self.place, Place::Idle).then(|| self.tracked.session().clone());
-        if let Some(tag) = self.answer(&statement.text, &statement.sql) {
-            self.before_pipeline = self.before_pipeline.take().or(before);
+        if let Some(tag) = self.answer(&statement.text, &statement.sql, Way::Extended) {
             answer::command_complete(tag, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
@@ -286,7 +297,9 @@ impl Session {
             other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
         }
         let key = self.key(statement);
+        let in_motion = self.tracked.is_in_motion();
         if let Place::Working(work) = &mut self.place {
+            work.foresee(&statement.text, in_motion);
             let name = ensure_prepared(work, statement, key, false);
             // No parameters, no formats.
             let nothing = [0; 6];
@@ -349,30 +362,22 @@ impl Session {
                 }
                 work.sync(To::Client);
             }
-            Place::Idle | Place::Held(_) => {
-                self.before_pipeline = None;
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => {
+                if let Place::Lost(lost) = &mut self.place
+                    && lost.status() == Status::Idle
+                {
+                    // Its commit is what is lost.
+                    lost.refusal().write(&mut self.client.outbox);
+                    self.place = Place::Idle;
+                }
+                if let Place::Piped(_) = self.place {
+                    self.tracked.commit();
+                    self.place = Place::Idle;
+                }
                 self.names.portals.clear();
                 self.write_ready();
             }
         }
         Ok(Flow::Next)
     }
-}
-
-/// What a soft transaction would say again on another shard.
-fn replay_text(text: &Text, statement: &Arc<Statement>) -> Bytes {
-    let is_as_it_came = *text == *statement.text;
-    if is_as_it_came {
-        return statement.sql.clone();
-    }
-    let quote = postgres_protocol::escape::escape_literal;
-    let calls = text.statements.iter().flat_map(|statement| &statement.set_configs);
-    let calls = calls.filter_map(|change| match &change.value {
-        Value::Text(value) => {
-            let (setting, value) = (quote(&change.setting), quote(value));
-            Some(format!("pg_catalog.set_config({setting},{value},{})", change.local))
-        }
-        _ => None,
-    });
-    format!("SELECT {}", calls.collect::<Vec<_>>().join(",")).into()
 }

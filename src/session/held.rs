@@ -2,6 +2,8 @@
 
 use crate::backend::settings::{Told, write_set};
 use crate::protocol::answer::{self};
+use crate::session::lost::ends_lost;
+use crate::session::refuse::Way;
 use crate::session::work::{PREFIX_TEXTS_MAX, Prefix};
 use crate::session::{APPLICATION, Place, Session, replies};
 use crate::sql::{Act, Statement, Text, Value, first_word};
@@ -12,7 +14,7 @@ const TEXT_BYTES_MAX: usize = 8 * 1024;
 impl Session {
     /// Does what a text asks without a shard, if that can be done here and now; gives the tag of
     /// its `CommandComplete`.
-    pub(super) fn answer(&mut self, text: &Text, sql: &[u8]) -> Option<&'static str> {
+    pub(super) fn answer(&mut self, text: &Text, sql: &[u8], way: Way) -> Option<&'static str> {
         let [statement] = text.statements.as_slice() else { return None };
         if !statement.set_configs.is_empty() {
             return None;
@@ -20,10 +22,13 @@ impl Session {
         if let Act::Deallocate(name) = &statement.act {
             return self.deallocate(name.as_deref());
         }
-        match &self.place {
-            Place::Idle => self.answer_idle(statement, sql),
-            Place::Held(_) => self.answer_held(statement, sql),
-            Place::Working(_) => None,
+        match (&self.place, way) {
+            (Place::Idle, Way::Simple) => self.answer_idle(statement, sql),
+            (Place::Idle | Place::Piped(_), Way::Extended) => self.answer_piped(statement, sql),
+            (Place::Held(_), _) => self.answer_held(statement, sql),
+            (Place::Lost(_), _) => self.answer_lost(statement),
+            // A Query takes what its pipeline has begun along, and ends it.
+            (Place::Piped(_), Way::Simple) | (Place::Working(_), _) => None,
         }
     }
 
@@ -33,6 +38,9 @@ impl Session {
             return false;
         }
         let [statement] = text.statements.as_slice() else { return false };
+        if matches!(self.place, Place::Lost(_)) {
+            return ends_lost(statement);
+        }
         statement.set_configs.is_empty()
             && match &statement.act {
                 Act::Begin { .. }
@@ -40,8 +48,6 @@ impl Session {
                 | Act::Rollback { .. }
                 | Act::Savepoint(_)
                 | Act::SetTransaction { .. }
-                | Act::ResetAll
-                | Act::DiscardAll
                 | Act::Deallocate(_) => true,
                 Act::Set(change) => change.setting == "search_path",
                 _ => false,
@@ -56,7 +62,7 @@ impl Session {
         let opens_round = !work.segment_open && !work.ledger.is_empty();
         opens_round
             && match &statement.act {
-                Act::Begin { .. } | Act::ResetAll | Act::DiscardAll => true,
+                Act::Begin { .. } => true,
                 Act::Set(change) => change.setting == "search_path",
                 _ => false,
             }
@@ -64,13 +70,7 @@ impl Session {
 
     fn answer_idle(&mut self, statement: &Statement, sql: &[u8]) -> Option<&'static str> {
         match &statement.act {
-            Act::Begin { strict } => {
-                let strict = *strict || self.is_strict_by_default();
-                let texts = vec![text_of(sql)?];
-                self.tracked.begin();
-                self.place = Place::Held(Prefix { texts, strict });
-                Some(begin_tag(sql))
-            }
+            Act::Begin { strict } => self.hold(*strict, Vec::new(), sql),
             Act::Set(change) if change.setting == "search_path" && !change.local => {
                 self.answer_set(statement, sql)
             }
@@ -105,6 +105,45 @@ impl Session {
         }
     }
 
+    /// In a pipeline a SET is part of the implicit transaction, and comes into force at its Sync.
+    fn answer_piped(&mut self, statement: &Statement, sql: &[u8]) -> Option<&'static str> {
+        let mut texts = match &mut self.place {
+            Place::Piped(texts) => std::mem::take(texts),
+            _ => Vec::new(),
+        };
+        let tag = match &statement.act {
+            // BEGIN makes a block of what the pipeline has done.
+            Act::Begin { strict } => return self.hold(*strict, texts, sql),
+            Act::Set(change)
+                if change.setting == "search_path"
+                    && !change.local
+                    && texts.len() < PREFIX_TEXTS_MAX
+                    && sql.len() <= TEXT_BYTES_MAX =>
+            {
+                self.tracked.begin();
+                self.answer_set(statement, sql)
+            }
+            _ => None,
+        };
+        if tag.is_some() {
+            texts.extend(self.reset_text(statement).or_else(|| text_of(sql)));
+        }
+        if !texts.is_empty() {
+            self.place = Place::Piped(texts);
+        }
+        tag
+    }
+
+    /// Answers BEGIN; it waits for a statement that has a shard, and `done` goes behind it.
+    fn hold(&mut self, strict: bool, done: Vec<String>, sql: &[u8]) -> Option<&'static str> {
+        let strict = strict || self.is_strict_by_default();
+        let mut texts = vec![text_of(sql)?];
+        texts.extend(done);
+        self.tracked.begin();
+        self.place = Place::Held(Prefix { texts, strict });
+        Some(begin_tag(sql))
+    }
+
     fn answer_held(&mut self, statement: &Statement, sql: &[u8]) -> Option<&'static str> {
         let tag = match &statement.act {
             Act::Commit { chain: false } => {
@@ -125,7 +164,9 @@ impl Session {
                 "SAVEPOINT"
             }
             // A snapshot may be refused, and only its shard knows.
-            Act::SetTransaction { .. } if !names_snapshot(sql) => "SET",
+            Act::SetTransaction { .. } if !names_snapshot(sql) && !self.tracked.has_savepoint() => {
+                "SET"
+            }
             Act::Set(change) if change.setting == "search_path" => {
                 self.answer_set(statement, sql)?
             }
@@ -153,7 +194,7 @@ impl Session {
 
     /// Forgets a name that only this session knows. A backend at work is asked by its own name.
     fn deallocate(&mut self, name: Option<&str>) -> Option<&'static str> {
-        if matches!(self.place, Place::Working(_)) || !self.knows(name) {
+        if matches!(self.place, Place::Working(_) | Place::Lost(_)) || !self.knows(name) {
             return None;
         }
         replies::forget(&mut self.names, name);
@@ -169,9 +210,11 @@ impl Session {
         for (setting, _) in changed {
             let reported =
                 self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
-            if let Some((name, value)) = reported {
-                let own = start.get(setting).and_then(Told::text).unwrap_or_default();
-                let value = if name == APPLICATION { own } else { value };
+            let Some((name, value)) = reported else { continue };
+            let own = start.get(setting).and_then(Told::text).unwrap_or_default();
+            let value = if name == APPLICATION { own } else { value };
+            // What the client was told last is the start value, unless it was told otherwise since.
+            if self.reported_since.remove(name).is_some_and(|known| known != value) {
                 answer::parameter_status(name, value, &mut self.unreported);
             }
         }
@@ -201,7 +244,7 @@ impl Session {
     }
 
     fn is_pinned(&self) -> bool {
-        matches!(&self.place, Place::Working(work) if work.keep.is_some())
+        matches!(&self.place, Place::Working(work) if !work.keeps.is_empty())
     }
 
     fn is_strict_by_default(&self) -> bool {

@@ -4,6 +4,8 @@
 //! known whether the client waits for it. The ledger is also the proof that a backend is clean:
 //! an idle one owes nothing.
 
+pub mod wreck;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -207,6 +209,8 @@ impl Ledger {
             match owed {
                 Owed::Sync { .. } => break,
                 Owed::Parse { promise, .. } => broken.push(promise.clone()),
+                // No `ReadyForQuery` will come of these.
+                Owed::Query { .. } | Owed::FunctionCall => self.rounds.finished += 1,
                 _ => {}
             }
             self.owed.pop_front();

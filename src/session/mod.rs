@@ -17,11 +17,14 @@ mod engage;
 mod extended;
 mod held;
 mod ledger;
+mod lost;
+mod pins;
 mod prepare;
 mod refuse;
 mod replies;
 pub mod report;
 mod requests;
+mod run;
 mod settings;
 mod simple;
 mod statements;
@@ -36,8 +39,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
 use serde::Deserialize;
-use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
@@ -47,10 +48,12 @@ use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::wire::Wire;
 use crate::router::{self, Asker, Path, Sight, TENANT_SETTING};
 use crate::session::cancel::Listed;
+use crate::session::lost::Lost;
 use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::{Reader, Text};
+use crate::tls::Socket;
 
 /// The one reported setting that clients choose freely; every session has its own.
 pub const APPLICATION: &str = "application_name";
@@ -117,7 +120,12 @@ enum Place {
     Idle,
     /// BEGIN has been answered; no shard knows of it yet.
     Held(Prefix),
+    /// SETs of a pipeline have been answered, which are part of its implicit transaction; no shard
+    /// knows of it yet.
+    Piped(Vec<String>),
     Working(Box<Work>),
+    /// The backend broke; the client has not ended its transaction yet.
+    Lost(Lost),
 }
 
 /// Where the client is in a pipeline of the extended protocol.
@@ -153,6 +161,9 @@ pub enum End {
     Goodbye,
     #[error("the client went away")]
     Gone,
+    /// A shard has ended the session, in its own words, which the client is told.
+    #[error("a shard has ended the session")]
+    Relayed(Bytes),
     /// The client is told, and the connection closed.
     #[error("{}", .0.message)]
     Told(Box<Report>),
@@ -166,7 +177,9 @@ impl End {
 
 pub struct Session {
     parts: Arc<Parts>,
-    client: Wire<TcpStream>,
+    client: Wire<Socket>,
+    /// The client sends no more. It may still read.
+    half_closed: bool,
     user: Arc<User>,
     listed: Listed,
     place: Place,
@@ -180,24 +193,25 @@ pub struct Session {
     role_path: Arc<str>,
     /// What the client was told at its start.
     reported: Arc<BTreeMap<String, String>>,
+    /// … and what it has been told since, where that is something else.
+    reported_since: BTreeMap<String, String>,
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
     pipeline: Pipeline,
-    /// The settings as they were before a SET that we answered in the pipeline that is open: they
-    /// come back if it fails before its Sync.
-    before_pipeline: Option<SettingMap>,
     rest: Option<Rest>,
     /// What the message at the front of the inbox says, while it waits for its turn.
     awaited: Option<Arc<Text>>,
     /// The size of the message that is awaited whole.
     wanted_bytes: usize,
+    /// The client has said goodbye: what it asked before is finished, and nothing more is read.
+    leaving: bool,
 }
 
 impl Session {
     pub fn new(
         parts: Arc<Parts>,
-        client: Wire<TcpStream>,
+        client: Wire<Socket>,
         identity: Identity,
         listed: Listed,
     ) -> Self {
@@ -205,6 +219,7 @@ impl Session {
         let mut session = Self {
             parts,
             client,
+            half_closed: false,
             user,
             listed,
             place: Place::Idle,
@@ -215,13 +230,14 @@ impl Session {
             start_path: Path::default(),
             role_path: role_path.into(),
             reported,
+            reported_since: BTreeMap::new(),
             unreported: BytesMut::new(),
             names: Names::default(),
             pipeline: Pipeline::Open,
-            before_pipeline: None,
             rest: None,
             awaited: None,
             wanted_bytes: 0,
+            leaving: false,
         };
         let start = session.tracked.start().get("search_path").and_then(Told::text);
         let start = start.unwrap_or(&session.role_path).to_owned();
@@ -230,50 +246,12 @@ impl Session {
         session
     }
 
-    /// Talks until the client or the server has enough, and cleans up.
-    pub async fn run(mut self, shutdown: CancellationToken) -> End {
-        let end = loop {
-            if let Err(end) = self.step(&shutdown).await {
-                break end;
-            }
-        };
-        if let End::Told(report) = &end {
-            report.write(&mut self.client.outbox);
-            // The client may be gone already.
-            let _ = self.client.flush().await;
-        }
-        self.leave().await;
-        end
-    }
-
-    async fn step(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
-        let asked = self.take_requests().await?;
-        let answered = self.take_replies().await?;
-        if asked || answered {
-            return Ok(());
-        }
-        self.wait(shutdown).await
-    }
-
-    /// Leaves no query running and no backend in an unknown state.
-    async fn leave(&mut self) {
-        self.listed.reach.set(None).await;
-        if let Place::Working(work) = &mut self.place
-            && !work.ledger.is_empty()
-        {
-            let target = work.target();
-            tokio::spawn(async move { target.cancel().await });
-        }
-        // Dropped leases close their backends.
-        self.place = Place::Idle;
-        self.kept.clear();
-    }
-
     fn status(&self) -> Status {
         match &self.place {
-            Place::Idle => Status::Idle,
+            Place::Idle | Place::Piped(_) => Status::Idle,
             Place::Held(_) => Status::InTransaction,
             Place::Working(work) => work.status,
+            Place::Lost(lost) => lost.status(),
         }
     }
 

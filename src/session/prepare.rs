@@ -1,5 +1,7 @@
 //! Making sure that a backend has the statement that a client is about to use.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::backend::prepared::{self, Key, Promised};
@@ -12,7 +14,7 @@ use crate::session::refuse::Way;
 use crate::session::statements::Statement;
 use crate::session::work::Work;
 use crate::session::{Place, Session};
-use crate::sql::{Act, Text};
+use crate::sql::{Act, Text, Value};
 
 impl Session {
     /// DEALLOCATE of a statement that was prepared over the protocol: on the backend at work it
@@ -95,4 +97,22 @@ fn enter(work: &mut Work, key: Key, is_unnamed: bool) -> (String, Promised) {
         work.ledger.push(Owed::Close { to: To::Nobody });
     }
     (prepared::name(number), Promised::Named(key, number))
+}
+
+/// What a soft transaction would say again on another shard.
+pub(super) fn replay_text(text: &Text, statement: &Arc<Statement>) -> Bytes {
+    let is_as_it_came = *text == *statement.text;
+    if is_as_it_came {
+        return statement.sql.clone();
+    }
+    let quote = postgres_protocol::escape::escape_literal;
+    let calls = text.statements.iter().flat_map(|statement| &statement.set_configs);
+    let calls = calls.filter_map(|change| match &change.value {
+        Value::Text(value) => {
+            let (setting, value) = (quote(&change.setting), quote(value));
+            Some(format!("pg_catalog.set_config({setting},{value},{})", change.local))
+        }
+        _ => None,
+    });
+    format!("SELECT {}", calls.collect::<Vec<_>>().join(",")).into()
 }

@@ -1,6 +1,6 @@
 //! Saying no: the client's transaction fails as it would on PostgreSQL, and nothing else does.
 
-use crate::protocol::answer::{self, Report};
+use crate::protocol::answer::{self, Report, Status};
 use crate::session::engage::Engaged;
 use crate::session::ledger::To;
 use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes, loggable};
@@ -41,12 +41,16 @@ impl Session {
             }
         }
         match &mut self.place {
-            Place::Idle | Place::Held(_) => {
-                if let Some(before) = self.before_pipeline.take() {
-                    self.tracked.restore(before);
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => {
+                if let Place::Piped(_) = self.place {
+                    self.tracked.roll_back();
                     self.settle_path();
+                    self.place = Place::Idle;
                 }
                 report.write(&mut self.client.outbox);
+                if matches!(self.status(), Status::Idle) {
+                    self.place = Place::Idle;
+                }
                 if way == Way::Simple {
                     self.write_ready();
                 }

@@ -7,15 +7,16 @@ use tracing::{debug, warn};
 
 use crate::backend::prepared;
 use crate::backend::settings::Told;
+use crate::directory::Shard;
 use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::reply;
 use crate::session::ledger::Promise;
 use crate::session::report::code;
-use crate::session::work::{Bond, Fault, Happened, Prefix, Work};
+use crate::session::work::{Bond, Happened, Prefix, Work};
 use crate::session::{End, Pipeline, Place, Session};
-use crate::sql::{Act, Text, Value};
+use crate::sql::{Act, Keeps, Text, Value};
 
 /// Undoes everything that code which we could not see may have left. Prepared statements are ours
 /// and stay. `DISCARD ALL` would take them, and cannot stand beside other statements.
@@ -47,7 +48,10 @@ impl Session {
                     self.follow(happened);
                 }
                 Ok(None) => break,
-                Err(fault) => return Err(self.fault(&fault)),
+                Err(fault) => {
+                    self.fault(fault).await?;
+                    return Ok(true);
+                }
             }
         }
         if let Place::Working(work) = &mut self.place {
@@ -97,26 +101,13 @@ impl Session {
     /// What kept backends say on their own account.
     fn take_notifications(&mut self) -> Result<(), End> {
         let out = &mut self.client.outbox;
-        let mut fault = None;
-        self.kept.retain_mut(|work| match work.relay(out) {
-            Ok(_) => true,
-            Err(error) => {
-                fault = Some((work.shard.name.clone(), error));
-                false
-            }
-        });
-        match fault {
-            None => Ok(()),
-            Some((shard, error)) => {
-                warn!(%shard, %error, "a kept backend was lost");
-                Err(End::told(Report::fatal(
-                    code::CONNECTION_FAILURE,
-                    format!(
-                        "the connection to shard \"{shard}\", which held state of this session, was lost"
-                    ),
-                )))
+        for work in &mut self.kept {
+            if let Err(error) = work.relay(out) {
+                warn!(shard = %work.shard.name, %error, "a kept backend cannot go on");
+                return Err(lost_pins(&work.shard));
             }
         }
+        Ok(())
     }
 
     fn follow(&mut self, happened: Happened) {
@@ -130,20 +121,23 @@ impl Session {
     fn follow_act(&mut self, text: &Text, index: usize) {
         let Place::Working(work) = &mut self.place else { return };
         let Some(statement) = text.statements.get(index) else { return };
+        work.freed |= statement.frees.all;
         let tracked = &mut self.tracked;
         match &statement.act {
             Act::Begin { .. } => tracked.begin(),
             Act::Commit { .. } => {
                 if work.failed {
-                    tracked.roll_back()
+                    tracked.roll_back();
+                    work.freed = work.freed.without(Keeps::TRANSACTIONAL);
                 } else {
-                    tracked.commit()
+                    tracked.commit();
                 }
                 work.failed = false;
                 tracked.begin();
             }
             Act::Rollback { .. } => {
                 tracked.roll_back();
+                work.freed = work.freed.without(Keeps::TRANSACTIONAL);
                 work.failed = false;
                 tracked.begin();
             }
@@ -151,6 +145,7 @@ impl Session {
             Act::Release(name) => tracked.release(name),
             Act::RollbackTo(name) => {
                 tracked.roll_back_to(name);
+                work.freed = work.freed.without(Keeps::TRANSACTIONAL);
                 work.failed = false;
             }
             Act::Set(change) => {
@@ -166,8 +161,9 @@ impl Session {
             }
             Act::DiscardAll => {
                 work.reset = true;
+                work.amiss = true;
                 work.backend().prepared.clear();
-                work.keep = None;
+                work.keeps = work.keeps.and(Keeps::FOR_GOOD);
                 tracked.reset_all();
                 self.names.statements.clear();
             }
@@ -211,6 +207,8 @@ impl Session {
             }
         }
         if skips {
+            // Even a Query, which else ends a pipeline, is passed over: the shard waits for a Sync.
+            work.segment_open = true;
             self.pipeline = Pipeline::SkippingToSync;
         }
     }
@@ -218,18 +216,16 @@ impl Session {
     fn follow_ready(&mut self, status: Status) {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
-        let before_pipeline = self.before_pipeline.take();
+        self.reported_since.extend(work.reported.drain(..));
         if status != Status::Idle {
             return;
         }
-        match before_pipeline.filter(|_| work.failed) {
-            Some(before) => {
-                self.tracked.restore(before);
-                // The backend was told what is no longer so.
-                work.reset = true;
-            }
-            None if work.failed => self.tracked.roll_back(),
-            None => self.tracked.commit(),
+        if work.failed {
+            work.freed = work.freed.without(Keeps::TRANSACTIONAL);
+        }
+        match work.failed {
+            true => self.tracked.roll_back(),
+            false => self.tracked.commit(),
         }
         work.failed = false;
         if work.ledger.is_empty() {
@@ -255,12 +251,16 @@ impl Session {
         }
         work.backend().told = told;
         (work.reset, work.amiss, work.wrote) = (false, false, false);
-        if work.keep.is_some() {
+        let freed = std::mem::take(&mut work.freed);
+        // One that does not answer is closed; if it held something, the session ends with it.
+        let answers = !work.doubtful || self.ask_pins(&mut work).await.is_some();
+        if !work.keeps.is_empty() {
             self.kept.push(*work);
-        } else if work.suspect {
-            tokio::spawn(clean(work.into_lease(), RESET));
-        } else {
-            work.into_lease().give_back();
+        } else if answers {
+            go_home(*work);
+        }
+        if !freed.is_empty() {
+            self.free_elsewhere(freed).await;
         }
     }
 
@@ -268,9 +268,9 @@ impl Session {
     pub(super) async fn abandon(&mut self, work: Box<Work>) {
         self.listed.reach.set(None).await;
         self.listed.reach.take_cancelled();
-        // A rollback leaves PREPARE standing: then the backend is closed.
-        if work.keep.is_some() {
-            return;
+        if !work.keeps.is_empty() {
+            // What the session has there survives a rollback, and it may ask for it next.
+            return self.roll_back_kept(work).await;
         }
         tokio::spawn(async move {
             let mut lease = work.into_lease();
@@ -278,21 +278,23 @@ impl Session {
             clean(lease, "ROLLBACK").await;
         });
     }
+}
 
-    fn fault(&mut self, fault: &Fault) -> End {
-        let Place::Working(work) = &self.place else { return End::Gone };
-        let shard = &work.shard.name;
-        warn!(%shard, error = %fault, "a backend cannot go on");
-        if let Fault::Reading(setting) = fault {
-            return End::told(Report::fatal(
-                code::FEATURE_NOT_SUPPORTED,
-                format!("cannot change \"{setting}\""),
-            ));
-        }
-        End::told(Report::fatal(
-            code::CONNECTION_FAILURE,
-            format!("the conversation with shard \"{shard}\" broke down"),
-        ))
+/// State that cannot be said again is gone, and the session must not go on as if it were there.
+pub(super) fn lost_pins(shard: &Shard) -> End {
+    let shard = &shard.name;
+    End::told(Report::fatal(
+        code::CONNECTION_FAILURE,
+        format!("the connection to shard \"{shard}\", which held state of this session, was lost"),
+    ))
+}
+
+/// Sends an idle backend home, by way of a reset if it has run what we could not see.
+pub(super) fn go_home(work: Work) {
+    if work.suspect {
+        tokio::spawn(clean(work.into_lease(), RESET));
+    } else {
+        work.into_lease().give_back();
     }
 }
 

@@ -23,6 +23,8 @@ pub mod code {
     pub const INVALID_STATEMENT: &str = "26000";
     pub const LIMIT_EXCEEDED: &str = "54000";
     pub const NO_USER: &str = "28000";
+    pub const IN_FAILED_TRANSACTION: &str = "25P02";
+    pub const OUTCOME_UNKNOWN: &str = "08007";
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const READ_ONLY: &str = "25006";
     pub const SYNTAX: &str = "42601";
@@ -112,6 +114,14 @@ pub fn no_backend(error: &PoolError) -> Report {
     }
 }
 
+/// In PostgreSQL's own words.
+pub fn aborted() -> Report {
+    Report::error(
+        code::IN_FAILED_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
 pub fn no_statement(name: &[u8]) -> Report {
     let report = |message| Report::error(code::INVALID_STATEMENT, message);
     if name.is_empty() {
@@ -149,7 +159,7 @@ pub fn refuse_setting(setting: &str, value: Option<&str>) -> Option<&'static str
 }
 
 /// PostgreSQL sees only the letters and digits of an encoding's name; asyncpg sends `'utf-8'`.
-fn is_utf8(name: &str) -> bool {
+pub fn is_utf8(name: &str) -> bool {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
     ["utf8", "unicode"].contains(&name.as_str())

@@ -27,8 +27,10 @@ impl Session {
         // Taken out, so that a request can be read in place while the session acts on it.
         let mut inbox = std::mem::take(&mut self.client.inbox);
         let taken = self.take_all(&mut inbox).await;
-        self.client.inbox = inbox;
-        taken
+        // What has come while the session stood in line stands behind the rest.
+        let more = std::mem::replace(&mut self.client.inbox, inbox);
+        self.client.inbox.extend_from_slice(&more);
+        Ok(taken? || !more.is_empty())
     }
 
     async fn take_all(&mut self, inbox: &mut BytesMut) -> Result<bool, End> {

@@ -69,11 +69,8 @@ impl Settings {
         self.in_motion
     }
 
-    /// Makes these the values that outlive the transaction; there is none.
-    pub fn restore(&mut self, session: SettingMap) {
-        self.now = Level { session, local: BTreeMap::new() };
-        self.saved.clear();
-        self.in_motion = false;
+    pub fn has_savepoint(&self) -> bool {
+        self.saved.iter().any(|(name, _)| name.is_some())
     }
 
     pub fn begin(&mut self) {
@@ -118,7 +115,7 @@ impl Settings {
     }
 
     pub fn change(&mut self, change: &Change) {
-        let Change { setting, value, local } = change;
+        let Change { setting, value, local, local_bound: _ } = change;
         let told = match value {
             Value::Default => self.start.get(setting).cloned(),
             Value::Text(text) => Some(Told::Text(text.as_str().into())),
@@ -156,6 +153,12 @@ impl Settings {
         (!sql.is_empty()).then(|| format!("SELECT {}", sql.join(",")))
     }
 
+    /// Sets what is ours to say: no transaction takes it back.
+    pub fn put(&mut self, setting: &str, told: Told) {
+        self.saved.iter_mut().for_each(|(_, level)| level.session.set(setting, Some(told.clone())));
+        self.now.session.set(setting, Some(told));
+    }
+
     pub fn reset_all(&mut self) {
         self.in_motion |= !self.saved.is_empty();
         self.now = Level { session: self.start.clone(), local: BTreeMap::new() };
@@ -177,6 +180,7 @@ mod tests {
                 setting: "x".to_owned(),
                 value: Value::Text(value.to_owned()),
                 local,
+                local_bound: None,
             };
             match word {
                 "begin" => settings.begin(),
@@ -188,6 +192,7 @@ mod tests {
                     setting: "x".to_owned(),
                     value: Value::Default,
                     local: false,
+                    local_bound: None,
                 }),
                 _ => match word.split_at(1) {
                     ("s", name) => settings.savepoint(name),

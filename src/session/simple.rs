@@ -24,7 +24,7 @@ impl Session {
             Ok(text) => text,
             Err(error) => return self.unreadable(&error, Way::Simple, sql).await,
         };
-        if let Some(tag) = self.answer(&text, sql) {
+        if let Some(tag) = self.answer(&text, sql, Way::Simple) {
             answer::command_complete(tag, &mut self.client.outbox);
             self.write_ready();
             return Ok(Flow::Next);
@@ -88,6 +88,10 @@ impl Session {
     /// In a failed transaction everything goes to the shard that failed: it knows what to say. But
     /// what stands behind a ROLLBACK in the same text will be executed.
     pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, Report> {
+        if let Place::Lost(_) = &self.place {
+            let shard = self.parts.directory.snapshot().home().clone();
+            return Ok(Plan { shard, reason: Reason::Home, firmness: Firmness::Soft });
+        }
         if let Place::Working(work) = &self.place
             && work.ledger.is_empty()
             && work.status == answer::Status::Failed

@@ -2,27 +2,41 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::answer::Report;
+use crate::protocol::ask;
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
+use crate::session::replies::lost_pins;
 use crate::session::report::code;
 use crate::session::{End, Place, Session};
 
 /// Requests are taken in up to here while others are under way.
-const INBOX_BYTES_MAX: usize = 64 * 1024;
+pub(super) const INBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// PostgreSQL answers a client that has closed its own side only, and so do we; but one that has
+/// died looks the same until something is written to it. After a silence so long it is taken for
+/// dead, and what it runs is stopped.
+const HALF_CLOSED_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Writes what can be written and waits until something has come, or a full side has room.
     pub(super) async fn wait(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
+        if self.half_closed {
+            let heard = timeout(HALF_CLOSED_SILENCE_MAX, poll_fn(|cx| self.poll(cx))).await;
+            return self.go_on_after(heard.unwrap_or(Err(Halt::End(End::Gone)))).await;
+        }
         if !matches!(self.place, Place::Idle) {
-            return poll_fn(|cx| self.poll(cx)).await;
+            let heard = poll_fn(|cx| self.poll(cx)).await;
+            return self.go_on_after(heard).await;
         }
         self.client.give_back_if_empty();
         tokio::select! {
             biased;
-            end = poll_fn(|cx| self.poll(cx)) => end,
+            heard = poll_fn(|cx| self.poll(cx)) => self.go_on_after(heard).await,
             () = shutdown.cancelled() => Err(End::told(Report::fatal(
                 code::ADMIN_SHUTDOWN,
                 "terminating connection due to administrator command",
@@ -30,21 +44,21 @@ impl Session {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Halt>> {
         let mut ready = false;
         let was_full = OUTBOX_BYTES_MAX <= self.client.outbox.len();
         if let Poll::Ready(Err(_)) = self.client.poll_flush(cx) {
-            return Poll::Ready(Err(End::Gone));
+            return Poll::Ready(Err(Halt::End(End::Gone)));
         }
         let has_room = self.client.outbox.len() < OUTBOX_BYTES_MAX;
         ready |= was_full && has_room;
 
-        let mut takes_requests = has_room;
+        let mut takes_requests = has_room && !self.half_closed && !self.leaving;
         if let Place::Working(work) = &mut self.place {
             let wire = work.wire();
             let was_full = OUTBOX_BYTES_MAX <= wire.outbox.len();
             if let Poll::Ready(Err(error)) = wire.poll_flush(cx) {
-                return Poll::Ready(Err(self.lost(Some(error))));
+                return Poll::Ready(Err(Halt::Lost(Some(error))));
             }
             let takes_more = wire.outbox.len() < OUTBOX_BYTES_MAX;
             ready |= was_full && takes_more;
@@ -52,50 +66,90 @@ impl Session {
             // A slow client stops the reads from its own backend, and no other.
             if has_room {
                 match wire.poll_fill(cx) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.lost(None))),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Halt::Lost(None))),
                     Poll::Ready(Ok(_)) => ready = true,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(Some(error)))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Halt::Lost(Some(error)))),
                     Poll::Pending => {}
                 }
             }
         }
-        ready |= self.poll_kept(cx);
+        match self.poll_kept(cx) {
+            Ok(heard) => ready |= heard,
+            Err(end) => return Poll::Ready(Err(Halt::End(end))),
+        }
         let inbox_bytes_max = INBOX_BYTES_MAX.max(self.wanted_bytes);
         if takes_requests && self.client.inbox.len() < inbox_bytes_max {
             match self.client.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Gone)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Halt::End(End::Gone))),
+                Poll::Ready(Ok(0)) => {
+                    self.half_closed = true;
+                    self.ask_for_the_rest();
+                    // From now on it is waited in another way.
+                    ready |= self.has_answers_due();
+                }
                 Poll::Ready(Ok(_)) => ready = true,
                 Poll::Pending => {}
             }
         }
+        if self.half_closed && !ready && !self.has_answers_due() {
+            return Poll::Ready(Err(Halt::End(End::Gone)));
+        }
         if ready { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// Kept backends may speak at any time: notifications, or their end.
-    fn poll_kept(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut ready = false;
-        self.kept.retain_mut(|work| match work.wire().poll_fill(cx) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(0) | Err(_)) => false,
-            Poll::Ready(Ok(_)) => {
-                ready = true;
-                true
-            }
-        });
-        ready
+    /// Nothing more comes from the client: no Sync, and no Flush, without which the shard would keep
+    /// its answers to itself.
+    fn ask_for_the_rest(&mut self) {
+        if let Place::Working(work) = &mut self.place
+            && work.segment_open
+            && !work.ledger.is_copying_in()
+        {
+            ask::flush(&mut work.wire().outbox);
+        }
     }
 
-    /// The backend is gone with work under way.
-    fn lost(&mut self, error: Option<std::io::Error>) -> End {
-        let Place::Working(work) = &self.place else { return End::Gone };
-        let shard = &work.shard.name;
-        tracing::warn!(%shard, error = error.map(tracing::field::display), "a backend was lost");
-        End::told(
-            Report::fatal(
-                code::CONNECTION_FAILURE,
-                format!("the connection to shard \"{shard}\" was lost"),
-            )
-            .detail("Whether the last statement took effect is not known."),
-        )
+    /// Whether a client that sends no more still has something to read.
+    fn has_answers_due(&self) -> bool {
+        let is_working = match &self.place {
+            // In the middle of a COPY, or of a message, the shard waits for the client.
+            Place::Working(work) => {
+                !work.ledger.is_empty() && !work.ledger.is_copying_in() && self.rest.is_none()
+            }
+            Place::Idle | Place::Held(_) | Place::Piped(_) | Place::Lost(_) => false,
+        };
+        is_working || !self.client.outbox.is_empty()
     }
+
+    /// Kept backends may speak at any time: notifications, or their end.
+    fn poll_kept(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut ready = false;
+        for work in &mut self.kept {
+            match work.wire().poll_fill(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Err(lost_pins(&work.shard)),
+                Poll::Ready(Ok(_)) => ready = true,
+            }
+        }
+        Ok(ready)
+    }
+
+    async fn go_on_after(&mut self, heard: Result<(), Halt>) -> Result<(), End> {
+        let error = match heard {
+            Ok(()) => return Ok(()),
+            Err(Halt::End(end)) => return Err(end),
+            Err(Halt::Lost(error)) => error,
+        };
+        if let Place::Working(work) = &self.place {
+            let (shard, error) = (&work.shard.name, error.map(tracing::field::display));
+            tracing::warn!(%shard, error, "a backend was lost");
+        }
+        self.lose(None).await
+    }
+}
+
+/// Why there is nothing to wait for any more.
+enum Halt {
+    End(End),
+    /// The backend at work has closed, or cannot be reached.
+    Lost(Option<std::io::Error>),
 }

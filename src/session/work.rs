@@ -1,5 +1,7 @@
 //! A backend at work for one client: what it was sent, what it owes, how its transaction stands.
 
+mod pieces;
+
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,9 +14,12 @@ use crate::pool::Lease;
 use crate::protocol::answer::Status;
 use crate::protocol::ask;
 use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
+use crate::protocol::told;
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
-use crate::sql::{Access, Act, Keep, Leaves, Statement, Text, Value};
+use crate::session::report::is_utf8;
+use crate::session::work::pieces::{Partial, pass};
+use crate::sql::{Access, Act, Keeps, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -53,8 +58,11 @@ pub enum Fault {
     Unasked(#[from] Unasked),
     #[error("the shard sent a malformed message of type {0:#04x}")]
     Malformed(u8),
-    #[error("the shard refused what the session had set before")]
-    Settings,
+    #[error("the shard refused what the session had set before: {0}")]
+    Settings(String),
+    /// An error that ends the backend, byte for byte.
+    #[error("the shard has ended the connection")]
+    Fatal(Bytes),
     /// Code that we cannot see has changed how texts are read.
     #[error("the setting \"{0}\" of a shard has changed behind our back")]
     Reading(String),
@@ -66,13 +74,6 @@ pub enum Happened {
     Done(Arc<Text>, usize),
     Failed { broken: Vec<Promise>, skips: bool },
     Ready(Status),
-}
-
-/// A frame that is longer than what has come of it.
-#[derive(Debug, Clone, Copy)]
-struct Partial {
-    bytes_left: usize,
-    pass: bool,
 }
 
 #[derive(Debug)]
@@ -89,7 +90,13 @@ pub struct Work {
     /// An error has come since the transaction began.
     pub failed: bool,
     /// State that only this backend has.
-    pub keep: Option<Keep>,
+    pub keeps: Keeps,
+    /// What the session was last known to have there.
+    pub pinned: Keeps,
+    /// Such state may have come or gone: the shard knows.
+    pub doubtful: bool,
+    /// Kinds of it that the transaction has ended on all shards.
+    pub freed: Keeps,
     /// Code that we cannot see has run: the backend is reset before anyone else has it.
     pub suspect: bool,
     /// A statement that was prepared before a table changed has failed for that.
@@ -100,6 +107,8 @@ pub struct Work {
     pub reset: bool,
     /// … and the open transaction has not been told the client's since.
     pub amiss: bool,
+    /// `ParameterStatus` that the client has got of it.
+    pub reported: Vec<(String, String)>,
     partial: Option<Partial>,
 }
 
@@ -115,12 +124,16 @@ impl Work {
             segment_open: false,
             unsettled: false,
             failed: false,
-            keep: None,
+            keeps: Keeps::NONE,
+            pinned: Keeps::NONE,
+            doubtful: false,
+            freed: Keeps::NONE,
             suspect: false,
             outdated: false,
             wrote: false,
             reset: false,
             amiss: false,
+            reported: Vec::new(),
             partial: None,
         }
     }
@@ -144,6 +157,11 @@ impl Work {
     /// Nothing is under way: the next request begins something new.
     pub fn is_between_requests(&self) -> bool {
         self.ledger.is_empty() && !self.segment_open && self.partial.is_none()
+    }
+
+    /// The client has got a part of a message, and no more will come of it.
+    pub fn is_amid_frame(&self) -> bool {
+        self.partial.as_ref().is_some_and(|frame| frame.pass)
     }
 
     /// The proof without which a backend does not go home.
@@ -202,11 +220,12 @@ impl Work {
                 _ => !statement.set_configs.is_empty(),
             };
             self.wrote |= matches!(statement.access, Access::Write | Access::Define);
-            match statement.leaves {
-                Leaves::Nothing => {}
-                Leaves::Unknown => self.suspect = true,
-                Leaves::State(keep) => self.keep = Some(keep),
-            }
+            let leaves = statement.leaves;
+            self.suspect |= leaves.unknown;
+            self.doubtful |= leaves.unknown
+                || !leaves.keeps.is_empty()
+                || statement.frees.some && !self.keeps.is_empty();
+            self.keeps |= leaves.keeps;
         }
     }
 
@@ -267,14 +286,22 @@ impl Work {
             }
             let here = frame_bytes.min(rest.len());
             let body = &rest[HEADER_BYTES..here];
+            let (mut error, mut reported) = (String::new(), None);
             match header.tag {
                 reply::READY_FOR_QUERY => self.status = status(body)?,
-                reply::ERROR => self.outdated |= is_of_outdated_plan(body),
+                reply::ERROR if told::is_fatal(body) => {
+                    return Err(Fault::Fatal(Bytes::copy_from_slice(&rest[..here])));
+                }
+                reply::ERROR => {
+                    self.outdated |= told::is_of_outdated_plan(body);
+                    error = told::message(body);
+                }
                 reply::PARAMETER_STATUS => {
                     let (name, value) = parameter(body).ok_or(Fault::Malformed(header.tag))?;
                     if reads_otherwise(&name, &value) {
                         return Err(Fault::Reading(name));
                     }
+                    reported = Some((name.clone(), value.clone()));
                     backend.parameters.insert(name, value);
                 }
                 _ => {}
@@ -285,6 +312,7 @@ impl Work {
                 self.partial = Some(Partial { bytes_left: frame_bytes - here, pass });
             }
             if verdict == Verdict::Pass {
+                self.reported.extend(reported);
                 *passed += here;
             } else {
                 pass(inbox, out, passed);
@@ -293,17 +321,17 @@ impl Work {
             if let Verdict::Replace(report) = verdict {
                 out.extend_from_slice(&report);
             }
-            if let Some(happened) = self.judge(event)? {
+            if let Some(happened) = self.judge(event, error)? {
                 return Ok(Some(happened));
             }
         }
     }
 
-    fn judge(&self, event: Event) -> Result<Option<Happened>, Fault> {
+    fn judge(&self, event: Event, error: String) -> Result<Option<Happened>, Fault> {
         Ok(match event {
             Event::None | Event::Parameter => None,
             Event::Done(text, index) => Some(Happened::Done(text, index)),
-            Event::Failed { ours: true, .. } => return Err(Fault::Settings),
+            Event::Failed { ours: true, .. } => return Err(Fault::Settings(error)),
             Event::Failed { ours: false, broken, skips } => {
                 Some(Happened::Failed { broken, skips })
             }
@@ -323,39 +351,14 @@ fn resets(statement: &Statement) -> bool {
     }
 }
 
-impl Partial {
-    /// Deals with what has come of an unfinished frame.
-    fn take(partial: &mut Option<Self>, inbox: &mut BytesMut, passed: &mut usize) {
-        let Some(frame) = partial else { return };
-        let bytes = frame.bytes_left.min(inbox.len() - *passed);
-        frame.bytes_left -= bytes;
-        if frame.pass {
-            *passed += bytes;
-        } else {
-            // A dropped frame's front was dropped with all that stood before it.
-            inbox.advance(bytes);
-        }
-        if frame.bytes_left == 0 {
-            *partial = None;
-        }
-    }
-}
-
 /// By whatever path a client has reached such a value (a function, a text that was not parsed):
 /// from then on a text could hide names from us.
 fn reads_otherwise(parameter: &str, value: &str) -> bool {
     match parameter {
-        "client_encoding" => value != "UTF8",
+        "client_encoding" => !is_utf8(value),
         "standard_conforming_strings" => value != "on",
         _ => false,
     }
-}
-
-/// `cached plan must not change result type`, by the name of the function that says so: the words
-/// depend on the language.
-fn is_of_outdated_plan(body: &[u8]) -> bool {
-    let routine = b"\0RRevalidateCachedQuery\0";
-    body.windows(routine.len()).any(|window| window == routine)
 }
 
 fn status(body: &[u8]) -> Result<Status, Fault> {
@@ -363,14 +366,5 @@ fn status(body: &[u8]) -> Result<Status, Fault> {
     match body {
         [byte] => Status::from_byte(*byte).ok_or(malformed),
         _ => Err(malformed),
-    }
-}
-
-/// Moves the first `passed` bytes on.
-fn pass(inbox: &mut BytesMut, out: &mut BytesMut, passed: &mut usize) {
-    if 0 < *passed {
-        out.extend_from_slice(&inbox[..*passed]);
-        inbox.advance(*passed);
-        *passed = 0;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Act, Change, Leaves, Name, NameKind, Statement, Text, Value, literal};
+use super::{Access, Act, Change, Frees, Leaves, Name, NameKind, Statement, Text, Value, literal};
 
 impl Text {
     /// What must be assumed of a text that was not read.
@@ -15,7 +15,8 @@ impl Text {
             act: Act::None,
             set_configs: Vec::new(),
             parameters: Vec::new(),
-            leaves: Leaves::Unknown,
+            leaves: Leaves::UNKNOWN,
+            frees: Frees::SOME,
         };
         Self { statements: vec![statement] }
     }
@@ -26,7 +27,9 @@ impl Text {
             let mut configs = statement.set_configs.iter();
             !statement.parameters.is_empty()
                 || configs.any(|change| {
-                    matches!(change.value, Value::Parameter(_)) || bound_name(change).is_some()
+                    matches!(change.value, Value::Parameter(_))
+                        || change.local_bound.is_some()
+                        || bound_name(change).is_some()
                 })
         })
     }
@@ -48,6 +51,15 @@ fn bound_name(change: &Change) -> Option<u16> {
     change.setting.strip_prefix('$')?.parse().ok()
 }
 
+/// A bound `bool`: as text, or as the one byte of the binary format.
+fn truth(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "t" | "true" | "on" | "yes" | "y" | "1" | "\u{1}" => Some(true),
+        "f" | "false" | "off" | "no" | "n" | "0" | "\u{0}" => Some(false),
+        _ => None,
+    }
+}
+
 impl Statement {
     fn fill<'v>(&mut self, value: &impl Fn(u16) -> Option<&'v str>) {
         for change in &mut self.set_configs {
@@ -63,9 +75,15 @@ impl Statement {
             if let Value::Parameter(number) = change.value {
                 let text = value(number).map(|value| Value::Text(value.to_owned()));
                 change.value = text.unwrap_or(Value::Unknown);
-                if change.value == Value::Unknown {
-                    self.leaves = self.leaves.max(Leaves::Unknown);
+            }
+            if let Some(number) = change.local_bound.take() {
+                match value(number).and_then(truth) {
+                    Some(local) => change.local = local,
+                    None => change.value = Value::Unknown,
                 }
+            }
+            if change.value == Value::Unknown {
+                self.leaves |= Leaves::UNKNOWN;
             }
         }
         for text in std::mem::take(&mut self.parameters).into_iter().filter_map(value) {

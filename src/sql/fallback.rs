@@ -3,7 +3,7 @@
 use super::functions::{self, Effect};
 use super::lex::{Kind, Lexer};
 use super::walk::Findings;
-use super::{Access, Act, Keep, Leaves, Name, NameKind, ReadError, Statement, Text};
+use super::{Access, Act, Frees, Keep, Leaves, Name, NameKind, ReadError, Statement, Text};
 use super::{literal, path};
 
 const DATA_STATEMENTS: [&str; 7] =
@@ -17,10 +17,10 @@ fn too_deep() -> ReadError {
 fn left_by(word: &str) -> Leaves {
     let name = path::fold(word.trim_matches('"'));
     match functions::effect(&name) {
-        Effect::Locks => Leaves::State(Keep::AdvisoryLock),
-        Effect::Seeds => Leaves::State(Keep::Seed),
-        _ if matches!(name.as_str(), "temp" | "temporary") => Leaves::State(Keep::TempTable),
-        _ => Leaves::Unknown,
+        Effect::Locks => Leaves::state(Keep::AdvisoryLock),
+        Effect::Seeds => Leaves::state(Keep::Seed),
+        _ if matches!(name.as_str(), "temp" | "temporary") => Leaves::state(Keep::TempTable),
+        _ => Leaves::UNKNOWN,
     }
 }
 
@@ -41,10 +41,10 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
     }
 
     let mut names = Vec::new();
-    let mut leaves = Leaves::Unknown;
+    let mut leaves = Leaves::UNKNOWN;
     for (at, piece) in pieces.iter().enumerate() {
         match piece.kind {
-            Kind::Word | Kind::Name => leaves = leaves.max(left_by(body(at))),
+            Kind::Word | Kind::Name => leaves |= left_by(body(at)),
             // An escape can hide a name.
             Kind::Unicode => return Err(too_deep()),
             Kind::Text if body(at).contains('\\') => return Err(too_deep()),
@@ -67,6 +67,7 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
         act: Act::None,
         set_configs: Vec::new(),
         leaves,
+        frees: Frees::SOME,
         parameters: Vec::new(),
     };
     Ok(Findings { text: Text { statements: vec![statement] }, literal_free: false })

@@ -17,6 +17,10 @@ pub enum Effect {
     SetConfig,
     /// Takes a lock that outlives the transaction.
     Locks,
+    /// Gives such locks back: one, or `all`.
+    Unlocks {
+        all: bool,
+    },
     /// `setseed`.
     Seeds,
     /// Not one of PostgreSQL's that we know.
@@ -87,7 +91,6 @@ const READS: &str = "currval lastval pg_sleep pg_sleep_for pg_sleep_until pg_exp
 txid_current_if_assigned txid_current_snapshot txid_status txid_visible_in_snapshot lo_get";
 
 const WRITES: &str = "nextval setval txid_current pg_current_xact_id pg_notify \
-pg_advisory_unlock pg_advisory_unlock_shared pg_advisory_unlock_all \
 lo_close lo_creat lo_create lo_export lo_from_bytea lo_import lo_lseek lo_lseek64 lo_open lo_put \
 lo_tell lo_tell64 lo_truncate lo_truncate64 lo_unlink loread lowrite \
 pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock \
@@ -105,6 +108,8 @@ pg_restore_attribute_stats pg_clear_attribute_stats";
 
 const LOCKS: &str = "pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock \
 pg_try_advisory_lock_shared";
+
+const UNLOCKS: &str = "pg_advisory_unlock pg_advisory_unlock_shared";
 
 /// Those of the catalogue that do not begin with `pg_`.
 const CATALOGUE: &str = "has_any_column_privilege has_column_privilege has_database_privilege \
@@ -219,7 +224,7 @@ pg_walfile_name pg_walfile_name_offset pg_xact_commit_timestamp pg_xact_commit_t
 pg_xact_status";
 
 // Sets of names, so that the walk asks each call only once.
-static KNOWN: LazyLock<[(HashSet<&'static str>, Effect); 6]> = LazyLock::new(|| {
+static KNOWN: LazyLock<[(HashSet<&'static str>, Effect); 8]> = LazyLock::new(|| {
     let set = |words: &'static str| words.split(' ').collect::<HashSet<_>>();
     [
         (set(HARMLESS).union(&set(HARMLESS_PG)).copied().collect(), Effect::Harmless),
@@ -227,6 +232,8 @@ static KNOWN: LazyLock<[(HashSet<&'static str>, Effect); 6]> = LazyLock::new(|| 
         (set(WRITES), Effect::Writes),
         (set(LOCKS), Effect::Locks),
         (set(CATALOGUE).union(&set(CATALOGUE_PG)).copied().collect(), Effect::Catalogue),
+        (set(UNLOCKS), Effect::Unlocks { all: false }),
+        (set("pg_advisory_unlock_all"), Effect::Unlocks { all: true }),
         (set("setseed"), Effect::Seeds),
     ]
 });

@@ -8,6 +8,7 @@ mod fallback;
 mod functions;
 mod guard;
 mod keywords;
+mod leaves;
 mod lex;
 mod literal;
 mod parse;
@@ -17,6 +18,7 @@ mod shape;
 mod tree;
 mod walk;
 
+pub use leaves::{Frees, Keep, Keeps, Leaves};
 pub use lex::first_word;
 pub use reader::{Reader, Settings};
 
@@ -29,6 +31,16 @@ pub struct Text {
 }
 
 impl Text {
+    /// COMMIT or ROLLBACK, and nothing else.
+    pub fn ends_transaction(&self) -> bool {
+        matches!(&self.statements[..], [statement] if statement.act.ends_transaction())
+    }
+
+    /// A command that takes no parameters and gives no rows.
+    pub fn is_rowless(&self) -> bool {
+        matches!(&self.statements[..], [statement] if statement.act.is_rowless())
+    }
+
     /// Whether a statement stands behind one that ends the transaction, or a part of it.
     pub fn goes_on_after_its_transaction(&self) -> bool {
         let before_last = self.statements.split_last().map_or(&[][..], |(_, before)| before);
@@ -51,6 +63,7 @@ pub struct Statement {
     /// `set_config` calls in it, in order. (`SET` itself is an [`Act`].)
     pub set_configs: Vec<Change>,
     pub leaves: Leaves,
+    pub frees: Frees,
     /// Bound parameters, counted from 1, whose value may name a schema as a `Perhaps` literal
     /// would: `nextval($1)`, `$1::regclass`, `table_schema = $1` in a catalogue statement.
     pub parameters: Vec<u16>,
@@ -136,6 +149,13 @@ pub enum Act {
 }
 
 impl Act {
+    fn is_rowless(&self) -> bool {
+        !matches!(
+            self,
+            Self::None | Self::Prepare(_) | Self::Execute(_) | Self::Show(_) | Self::Copy
+        )
+    }
+
     /// COMMIT, ROLLBACK, ROLLBACK TO: settings become what they were before.
     pub fn ends_transaction(&self) -> bool {
         matches!(self, Self::Commit { .. } | Self::Rollback { .. } | Self::RollbackTo(_))
@@ -151,6 +171,8 @@ pub struct Change {
     pub value: Value,
     /// Ends with the transaction (SET LOCAL, `set_config(…, true)`).
     pub local: bool,
+    /// The parameter, counted from 1, whose value says whether it is local.
+    pub local_bound: Option<u16>,
 }
 
 /// The new value of a setting.
@@ -167,29 +189,6 @@ pub enum Value {
     Parameter(u16),
     /// Computed by an expression: only the shard knows.
     Unknown,
-}
-
-/// What a statement may leave in its backend after its transaction has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Leaves {
-    Nothing,
-    /// It runs code that we cannot see (functions we do not know, CALL, DO): a setting may have
-    /// changed.
-    Unknown,
-    /// State that only this backend has; the session must keep it.
-    State(Keep),
-}
-
-/// Why a session must keep a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Keep {
-    Listen,
-    TempTable,
-    AdvisoryLock,
-    HoldCursor,
-    Prepared,
-    Library,
-    Seed,
 }
 
 /// Why a text cannot be read.

@@ -150,3 +150,82 @@ async fn names_of_statements_are_their_clients_own() {
         assert_eq!(row.get::<_, &str>(0), "theirs");
     }
 }
+
+/// What pins a backend, what `SHOW veneer.pins` calls it, and what ends it.
+const ENDS: [(&str, &str, &str); 17] = [
+    ("LISTEN leftover", "LISTEN", "UNLISTEN leftover"),
+    ("LISTEN leftover", "LISTEN", "UNLISTEN *"),
+    ("CREATE TEMP TABLE leftover ()", "temporary object", "DROP TABLE leftover"),
+    ("CREATE TEMP TABLE leftover ()", "temporary object", "DISCARD TEMP"),
+    ("CREATE TEMP VIEW leftover AS SELECT 1", "temporary object", "DROP VIEW leftover"),
+    ("SELECT pg_advisory_lock(4712)", "advisory lock", "SELECT pg_advisory_unlock(4712)"),
+    ("SELECT pg_advisory_lock_shared(1, 2)", "advisory lock", "SELECT pg_advisory_unlock_all()"),
+    (
+        "DO $$ BEGIN PERFORM pg_advisory_lock(4713); END $$",
+        "advisory lock",
+        "SELECT pg_advisory_unlock(4713)",
+    ),
+    (
+        "BEGIN; DECLARE leftover CURSOR WITH HOLD FOR VALUES (1); COMMIT",
+        "cursor WITH HOLD",
+        "CLOSE leftover",
+    ),
+    ("PREPARE leftover AS SELECT 1", "PREPARE", "DEALLOCATE leftover"),
+    ("PREPARE leftover AS SELECT 1", "PREPARE", "DEALLOCATE ALL"),
+    (
+        "LISTEN leftover; CREATE TEMP TABLE leftover (); SELECT pg_advisory_lock(4714)",
+        "LISTEN, temporary object, advisory lock",
+        "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; DROP TABLE leftover",
+    ),
+    ("CREATE TEMP TABLE leftover (); LISTEN leftover", "LISTEN, temporary object", "DISCARD ALL"),
+    // None of these leave anything, so there is nothing to end.
+    ("BEGIN; CREATE TEMP TABLE leftover () ON COMMIT DROP; COMMIT", "", "SELECT 1"),
+    ("BEGIN; LISTEN leftover; CREATE TEMP TABLE leftover (); ROLLBACK", "", "SELECT 1"),
+    (
+        "BEGIN; SELECT pg_advisory_lock(4715); SELECT pg_advisory_unlock_all(); COMMIT",
+        "",
+        "SELECT 1",
+    ),
+    ("DO $$ BEGIN EXECUTE 'CREATE TEMP TABLE leftover () ON COMMIT DROP'; END $$", "", "SELECT 1"),
+];
+
+#[tokio::test]
+async fn a_pin_ends_with_its_cause() {
+    let veneer = Veneer::start("pins", 1);
+    let first = veneer.tenant("cyberdyne").await;
+    let second = veneer.tenant("dunder_mifflin").await;
+    for (left, pins, end) in ENDS {
+        leave(&first, left).await;
+        let shown = answer(&first, "SHOW veneer.pins").await;
+        let expected = if pins.is_empty() { String::new() } else { format!("shard2: {pins}") };
+        assert_eq!(shown, expected, "{left}");
+        leave(&first, end).await;
+        // The pool has no other backend: it answers if, and only if, the pin has ended.
+        assert_eq!(answer(&second, "SELECT count(*) > 0 FROM authors").await, "t", "{left}; {end}");
+        assert_eq!(answer(&first, "SHOW veneer.pins").await, "", "{left}; {end}");
+    }
+}
+
+/// `UNLISTEN *` and the like mean the whole session, however many shards it has state on.
+#[tokio::test]
+async fn what_ends_all_ends_it_on_every_shard() {
+    let veneer = Veneer::start("pins-all", 1);
+    let client = veneer.tenant("cyberdyne").await;
+    for end in [
+        "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL",
+        "BEGIN; SELECT pg_advisory_unlock_all(); UNLISTEN *; COMMIT",
+        "DISCARD ALL",
+    ] {
+        leave(&client, "SET search_path = cyberdyne; LISTEN leftover").await;
+        leave(&client, "SET search_path = initech").await;
+        leave(&client, "SELECT pg_advisory_lock(4716) FROM initech.authors").await;
+        let shown = answer(&client, "SHOW veneer.pins").await;
+        let mut pins: Vec<_> = shown.split("; ").collect();
+        pins.sort_unstable();
+        assert_eq!(pins, ["shard2: LISTEN", "shard3: advisory lock"]);
+        leave(&client, "BEGIN; UNLISTEN *; ROLLBACK").await;
+        assert_eq!(answer(&client, "SHOW veneer.pins").await.len(), shown.len());
+        leave(&client, end).await;
+        assert_eq!(answer(&client, "SHOW veneer.pins").await, "", "{end}");
+    }
+}

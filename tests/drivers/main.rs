@@ -11,5 +11,6 @@ mod leftovers;
 mod pgbench;
 mod pooling;
 mod scripts;
+mod tls;
 mod tokio_postgres_driver;
 mod veneer;

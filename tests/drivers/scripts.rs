@@ -1,5 +1,6 @@
 //! Clients that are no Rust: each script of `tests/clients` says what failed and exits with 1.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,13 +8,20 @@ use crate::veneer::{Veneer, shared};
 
 #[track_caller]
 fn run(script: &str, veneer: &Veneer) {
+    run_with(script, veneer, &[]);
+}
+
+/// With more in its environment.
+#[track_caller]
+pub fn run_with(script: &str, veneer: &Veneer, environment: &[(&str, &OsStr)]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = venv(root).join("bin/python");
     assert!(python.exists(), "{} is missing\nrun: tests/setup.sh tests", python.display());
     let said = veneer.run(
         Command::new(python)
             .arg(root.join("tests/clients").join(script))
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(environment.iter().copied()),
     );
     print!("{said}");
 }

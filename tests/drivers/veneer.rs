@@ -45,12 +45,18 @@ pub fn shared() -> &'static Veneer {
 impl Veneer {
     /// `name` is used once; at most `size_max` backends for each shard and role.
     pub fn start(name: &str, size_max: usize) -> Self {
+        Self::start_encrypted(name, size_max, "off")
+    }
+
+    /// `tls` is its mode, and more lines of its section.
+    pub fn start_encrypted(name: &str, size_max: usize, tls: &str) -> Self {
         let demo = &world().demo;
         let port = free_port().expect("a port is free");
         let config = Edit::of(&demo.papers.config)
             .replace(&format!("\nlisten: 127.0.0.1:{}\n", demo.papers.listen_port), |_| {
                 format!("\nlisten: 127.0.0.1:{port}\n")
             })
+            .replace("\n  mode: off\n", |_| format!("\n  mode: {tls}\n"))
             .replace("\n  size_max: 20\n", |_| format!("\n  size_max: {size_max}\n"))
             .replace("\n  wait_max: 10s\n", |_| format!("\n  wait_max: {}s\n", PATIENCE.as_secs()))
             .replace("\n  statements: all\n", |_| "\n  statements: refused\n".to_owned())

@@ -10,13 +10,21 @@ async fn veneer_before(shard: &ScriptedShard) -> Veneer {
     wanted.tenant(("odd", "shard9", "active")).start().await
 }
 
-const BROKE_DOWN: &str = "ErrorResponse S=FATAL V=FATAL C=08006 \
-    M=the conversation with shard \"shard9\" broke down\nclosed\n";
-const LOST: &str = "ErrorResponse S=FATAL V=FATAL C=08006 \
+const BROKE_DOWN: &str = "ErrorResponse S=ERROR V=ERROR C=08006 \
     M=the connection to shard \"shard9\" was lost \
-    D=Whether the last statement took effect is not known.\nclosed\n";
+    D=What the shard said makes no sense. \
+    H=Nothing of it was committed. Try again.\nReadyForQuery I\n";
+const LOST: &str = "ErrorResponse S=ERROR V=ERROR C=08006 \
+    M=the connection to shard \"shard9\" was lost \
+    H=Nothing of it was committed. Try again.\nReadyForQuery I\n";
+const LOST_IN_TRANSACTION: &str = "ErrorResponse S=ERROR V=ERROR C=08006 \
+    M=the connection to shard \"shard9\" was lost \
+    H=Nothing of it was committed. Try again.\nReadyForQuery E\n";
+const UNKNOWN: &str = "ErrorResponse S=ERROR V=ERROR C=08007 \
+    M=the connection to shard \"shard9\" was lost \
+    H=It may have been committed or not; look before you try again.\nReadyForQuery I\n";
 
-/// The client's own conversation ends as told; a neighbour and the next one notice nothing.
+/// The client is told as expected and goes on; a neighbour and the next one notice nothing.
 async fn check(what: &str, says: Says, expected: &str) {
     let shard = ScriptedShard::start(says).await;
     let veneer = veneer_before(&shard).await;
@@ -26,6 +34,10 @@ async fn check(what: &str, says: Says, expected: &str) {
     assert!(told.contains("DataRow one"), "{what}: {told}");
     let told = wire.query("SELECT misbehave FROM odd.t").await;
     assert!(told.ends_with(expected), "{what}: {told}");
+    if expected.ends_with("ReadyForQuery I\n") {
+        let told = wire.query("SELECT c FROM odd.t").await;
+        assert!(told.contains("DataRow one"), "{what}: {told}");
+    }
     assert!(neighbour.query("SELECT count(*) FROM authors").await.contains("DataRow 7"), "{what}");
     // The pool holds one: it was closed, and its seat is free.
     let told = veneer.door("app").open().await.query("SELECT c FROM odd.t").await;
@@ -103,6 +115,63 @@ async fn words_while_nobody_asks() {
     ] {
         check_answered_then_replaced(what, Says::LaterBytes(bytes)).await;
     }
+}
+
+/// Each text in turn, and how its answer ends. The shard hangs up on `misbehave`.
+async fn talk(conversation: &[(&str, &str)]) {
+    let shard = ScriptedShard::start(Says::BytesAndEnd(Vec::new())).await;
+    let veneer = veneer_before(&shard).await;
+    let mut wire = veneer.door("app").open().await;
+    for (text, expected) in conversation {
+        let told = wire.query(text).await;
+        assert!(told.ends_with(expected), "{conversation:?}: {text}: {told}");
+    }
+    let told = veneer.door("app").open().await.query("SELECT c FROM odd.t").await;
+    assert!(told.contains("DataRow one"), "{conversation:?}: {told}");
+    veneer.assert_alive();
+}
+
+#[tokio::test]
+async fn a_backend_lost_in_a_transaction() {
+    const ABORTED: &str = "C=25P02 M=current transaction is aborted, commands ignored until end of \
+        transaction block\nReadyForQuery E\n";
+    const ROLLED_BACK: &str = "CommandComplete ROLLBACK\nReadyForQuery I\n";
+    const SERVED: &str = "DataRow one\nCommandComplete SELECT 1\nReadyForQuery I\n";
+    let read = "SELECT c FROM odd.t";
+    for (end, told) in [("ROLLBACK", ROLLED_BACK), ("COMMIT", ROLLED_BACK), ("END", ROLLED_BACK)] {
+        talk(&[
+            ("BEGIN", "CommandComplete BEGIN\nReadyForQuery T\n"),
+            (read, "ReadyForQuery T\n"),
+            ("SET search_path = odd", "ReadyForQuery T\n"),
+            ("UPDATE odd.t SET c = 'misbehave'", LOST_IN_TRANSACTION),
+            (read, ABORTED),
+            ("SAVEPOINT a", ABORTED),
+            ("ROLLBACK TO a", ABORTED),
+            ("SELECT c FROM initech.authors", ABORTED),
+            (end, told),
+            (
+                "SHOW search_path",
+                "DataRow \"$user\", public\nCommandComplete SHOW\nReadyForQuery I\n",
+            ),
+            (read, SERVED),
+        ])
+        .await;
+    }
+    talk(&[
+        ("BEGIN", "ReadyForQuery T\n"),
+        (read, "ReadyForQuery T\n"),
+        ("COMMIT /* misbehave */", UNKNOWN),
+        (read, SERVED),
+    ])
+    .await;
+    talk(&[
+        ("BEGIN", "ReadyForQuery T\n"),
+        ("INSERT INTO odd.t VALUES ('misbehave'); COMMIT", UNKNOWN),
+        (read, SERVED),
+    ])
+    .await;
+    talk(&[("INSERT INTO odd.t VALUES ('misbehave')", UNKNOWN), (read, SERVED)]).await;
+    talk(&[("BEGIN; INSERT INTO odd.t VALUES ('misbehave')", LOST), (read, SERVED)]).await;
 }
 
 /// Half a message and then nothing: who waits can go, and takes the backend along.

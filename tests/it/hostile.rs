@@ -1,5 +1,6 @@
 //! Inputs that must be survived: the process lives, others go on, no backend is lost.
 
+mod leaving;
 mod login;
 mod sql;
 mod state;

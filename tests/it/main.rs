@@ -5,8 +5,10 @@ mod support;
 
 mod broken;
 mod clusters;
+mod ends;
 mod hostile;
 mod migrations;
 mod oracle;
 mod readme;
 mod routing;
+mod tls;

@@ -1,7 +1,9 @@
 //! A world of three real clusters for all tests of one binary, gone when the binary ends.
 
 pub mod asked;
+pub mod authority;
 pub mod message;
+pub mod random;
 pub mod script;
 pub mod transcript;
 pub mod scripted;

@@ -5,6 +5,7 @@
 //! Describe S|P NAME    Execute PORTAL ROWS       Close S|P NAME
 //! Sync   Flush         CopyData TEXT             CopyDone   CopyFail WHY
 //! < TAG                reads up to a reply of this tag, or an error, instead of ReadyForQuery
+//! << TAG               reads up to a reply of this tag and the next ReadyForQuery
 //! ```
 //!
 //! `-` is an empty name, or no types. Values are words: `NULL`, `#0102` in binary, else text; `=b`
@@ -39,12 +40,16 @@ pub fn segments(script: &str) -> Vec<Segment> {
 fn segment(lines: Vec<String>) -> Segment {
     let mut bytes = Vec::new();
     let mut ready = 0;
-    let mut tag = None;
+    let mut until = None;
     for line in &lines {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
             "<" => {
-                tag = Some(rest.as_bytes()[0]);
+                until = Some(Until::Tag(rest.as_bytes()[0]));
+                continue;
+            }
+            "<<" => {
+                until = Some(Until::ReadyAfter(rest.as_bytes()[0]));
                 continue;
             }
             "Query" | "Sync" | "Function" => ready += 1,
@@ -58,7 +63,7 @@ fn segment(lines: Vec<String>) -> Segment {
     if ready == 0 && ends_copy {
         ready = 1;
     }
-    let until = tag.map_or(Until::Ready(ready), Until::Tag);
+    let until = until.unwrap_or(Until::Ready(ready));
     Segment { lines, bytes, until }
 }
 

@@ -65,6 +65,7 @@ async fn serve(mut socket: TcpStream, says: Says) -> std::io::Result<()> {
     ];
     socket.write_all(&greeting.concat()).await?;
     let mut inbox = BytesMut::new();
+    let mut is_open = false;
     loop {
         while inbox.len() < 5 || inbox.len() < 1 + (&inbox[1..5]).get_u32() as usize {
             if socket.read_buf(&mut inbox).await? == 0 {
@@ -76,26 +77,33 @@ async fn serve(mut socket: TcpStream, says: Says) -> std::io::Result<()> {
         if frame[0] != b'Q' {
             continue;
         }
-        let misbehaves = frame.windows(9).any(|word| word == b"misbehave");
+        let says_word = |wanted: &[u8]| frame.windows(wanted.len()).any(|word| word == wanted);
+        let misbehaves = says_word(b"misbehave");
+        is_open =
+            (is_open || says_word(b"BEGIN")) && !says_word(b"COMMIT") && !says_word(b"ROLLBACK");
         match &says {
             Says::Bytes(bytes) if misbehaves => socket.write_all(bytes).await?,
             Says::BytesAndEnd(bytes) if misbehaves => return socket.write_all(bytes).await,
             Says::LaterBytes(bytes) if misbehaves => {
                 socket.write_all(&[one(), bytes.clone()].concat()).await?;
             }
-            _ => socket.write_all(&one()).await?,
+            _ => socket.write_all(&one_row(if is_open { b"T" } else { b"I" })).await?,
         }
     }
 }
 
 /// One row, `one`.
 pub fn one() -> Vec<u8> {
+    one_row(b"I")
+}
+
+fn one_row(status: &[u8]) -> Vec<u8> {
     let column = [&b"\0\x01c\0"[..], &[0; 6], &25_u32.to_be_bytes(), &[0xff; 6], &[0; 2]].concat();
     [
         message(b'T', &column),
         message(b'D', b"\0\x01\0\0\0\x03one"),
         message(b'C', b"SELECT 1\0"),
-        message(b'Z', b"I"),
+        message(b'Z', status),
     ]
     .concat()
 }

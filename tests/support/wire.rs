@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::message;
@@ -33,12 +32,13 @@ pub enum Until {
     Ready(usize),
     /// A reply of this tag, or an error.
     Tag(u8),
+    /// The `ReadyForQuery` after a reply of this tag, whatever comes before it.
+    ReadyAfter(u8),
 }
 
-#[derive(Debug)]
 pub struct Wire {
-    read: OwnedReadHalf,
-    write: OwnedWriteHalf,
+    read: Box<dyn AsyncRead + Send + Unpin>,
+    write: Box<dyn AsyncWrite + Send + Unpin>,
     inbox: BytesMut,
     /// What came between the startup and the first `ReadyForQuery`.
     pub greeting: Vec<Frame>,
@@ -59,11 +59,25 @@ impl Door {
 
     /// The session, or what was said instead.
     pub async fn knock(&self) -> Result<Wire, String> {
-        let mut wire = Wire::connect(self.port).await;
+        self.knock_on(
+            Wire::connect(self.port).await,
+            "SCRAM-SHA-256",
+            ChannelBinding::unsupported(),
+        )
+        .await
+    }
+
+    /// As [`Door::knock`], on a socket that is there already, with a proof of this kind.
+    pub async fn knock_on(
+        &self,
+        mut wire: Wire,
+        mechanism: &str,
+        binding: ChannelBinding,
+    ) -> Result<Wire, String> {
         let own = [("user", self.user.as_str()), ("database", self.database.as_str())];
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         wire.send(&message::startup(own.into_iter().chain(settings))).await;
-        match wire.greet(self.password.as_bytes()).await {
+        match wire.greet(self.password.as_bytes(), mechanism, binding).await {
             Ok(()) => Ok(wire),
             Err(said) => Err(said),
         }
@@ -76,12 +90,25 @@ impl Wire {
         let socket = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
         socket.set_nodelay(true).expect("it is a socket");
         let (read, write) = socket.into_split();
+        let (read, write) = (Box::new(read), Box::new(write));
+        Self { read, write, inbox: BytesMut::new(), greeting: Vec::new() }
+    }
+
+    /// A stream of another kind on which nothing has been said.
+    pub fn over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        let (read, write) = (Box::new(read), Box::new(write));
         Self { read, write, inbox: BytesMut::new(), greeting: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
         // The other side may have closed: then the test wants to know what it said before.
         let _ = self.write.write_all(bytes).await;
+    }
+
+    /// Closes our side alone: what was asked may still be answered.
+    pub async fn stop_sending(&mut self) {
+        self.write.shutdown().await.expect("it is still open");
     }
 
     /// The next reply; `None` when the other side has closed.
@@ -134,6 +161,7 @@ impl Wire {
         let writes = write.write_all(bytes);
         let reads = async {
             let mut ready = 0;
+            let mut seen = false;
             while until != Until::Ready(ready) {
                 let Ok(frame) = timeout(ANSWER_WAIT_MAX, next(read, inbox)).await else {
                     told.line("silence");
@@ -142,7 +170,9 @@ impl Wire {
                 let Some(frame) = frame else { return false };
                 told.frame(&frame);
                 match (frame.tag, until) {
+                    (b'Z', Until::ReadyAfter(_)) if seen => break,
                     (b'Z', _) => ready += 1,
+                    (tag, Until::ReadyAfter(wanted)) => seen |= tag == wanted,
                     (b'G', Until::Ready(_)) if !sends_copy_end(bytes) => break,
                     (b'E', Until::Tag(_)) => break,
                     (tag, Until::Tag(wanted)) if tag == wanted => break,
@@ -155,16 +185,21 @@ impl Wire {
     }
 
     /// Proves who we are, up to the first `ReadyForQuery`.
-    async fn greet(&mut self, password: &[u8]) -> Result<(), String> {
-        let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
+    async fn greet(
+        &mut self,
+        password: &[u8],
+        mechanism: &str,
+        binding: ChannelBinding,
+    ) -> Result<(), String> {
+        let mut scram = ScramSha256::new(password, binding);
         loop {
             let Some(frame) = self.next().await else { return Err("closed".to_owned()) };
             let kind = frame.body.first_chunk::<4>().map_or(0, |kind| u32::from_be_bytes(*kind));
             match (frame.tag, kind) {
                 (b'R', 10) => {
-                    let first = [&15_u32.to_be_bytes(), scram.message()].concat();
-                    let length = u32::try_from(first.len() - 4).unwrap().to_be_bytes();
-                    let body = [b"SCRAM-SHA-256\0", &length[..], &first[4..]].concat();
+                    let first = scram.message();
+                    let length = u32::try_from(first.len()).unwrap().to_be_bytes();
+                    let body = [mechanism.as_bytes(), b"\0", &length, first].concat();
                     self.send(&message::message(b'p', &body)).await;
                 }
                 (b'R', 11) => {
@@ -195,7 +230,7 @@ fn sends_copy_end(bytes: &[u8]) -> bool {
     false
 }
 
-async fn next(read: &mut OwnedReadHalf, inbox: &mut BytesMut) -> Option<Frame> {
+async fn next<R: AsyncRead + Unpin>(read: &mut R, inbox: &mut BytesMut) -> Option<Frame> {
     loop {
         if let Some(length) = inbox.get(1..5) {
             let bytes = 1 + u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Reader, Settings};
-use crate::sql::{Access, Keep, Leaves, Read, ReadError};
+use crate::sql::{Access, Keep, Keeps, Leaves, Read, ReadError};
 
 fn reader() -> Reader {
     Reader::new(&Settings::default())
@@ -200,9 +200,13 @@ fn too_deep_to_parse() {
     check(
         "SELECT DEEP, 'core.t'::regclass FROM \"My T\" /* x.y */ .t, ACME . u;",
         &["My T", "acme", "core"],
-        Leaves::Unknown,
+        Leaves::UNKNOWN,
     );
-    check("SELECT pg_advisory_lock(DEEP)", &[], Leaves::State(Keep::AdvisoryLock));
+    check(
+        "SELECT pg_advisory_lock(DEEP)",
+        &[],
+        Leaves { unknown: true, keeps: Keeps::of(Keep::AdvisoryLock) },
+    );
     let refused = |sql: &str| {
         let read = reader().read_now(deep(sql).as_bytes());
         assert!(matches!(read, Err(ReadError::Complex(_))), "{sql}: {read:?}");

@@ -4,7 +4,7 @@ use super::Walk;
 use crate::sql::functions::{self, Effect};
 use crate::sql::literal;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Change, Keep, Leaves, NameKind, Value};
+use crate::sql::{Access, Change, Frees, Keep, Keeps, Leaves, NameKind, Value};
 
 /// Columns of the catalogue that are compared all day and never hold a schema.
 const NOT_SCHEMAS: [&str; 22] = [
@@ -76,6 +76,12 @@ impl<'t> Walk<'t> {
                 self.raise(Access::Write);
                 self.literal_mattered = true;
             }
+            Effect::Unlocks { all } => {
+                self.raise(Access::Write);
+                self.literal_mattered = true;
+                let locks = Keeps::of(Keep::AdvisoryLock);
+                self.frees |= if all { Frees::all(locks) } else { Frees::SOME };
+            }
             Effect::SetConfig => return self.set_config(node, false),
             Effect::Locks => {
                 self.raise(Access::Write);
@@ -88,7 +94,7 @@ impl<'t> Walk<'t> {
             }
             Effect::Unknown => {
                 self.raise(Access::Write);
-                self.leave(Leaves::Unknown);
+                self.leave(Leaves::UNKNOWN);
                 self.foreign = true;
             }
         }
@@ -110,10 +116,12 @@ impl<'t> Walk<'t> {
             self.visit(argument);
         }
         let known = match arguments {
-            [setting, value, local] => (setting_of(setting), value_of(value), truth_of(local)),
-            _ => (None, Value::Unknown, None),
+            [setting, value, local] => {
+                (setting_of(setting), value_of(value), truth_of(local), parameter_of(local))
+            }
+            _ => (None, Value::Unknown, None, None),
         };
-        let (setting, value, local) = known;
+        let (setting, value, local, local_bound) = known;
         if setting.is_none() {
             self.raise(Access::Write);
         }
@@ -122,11 +130,16 @@ impl<'t> Walk<'t> {
             Some(setting) => (setting, value),
             None => ("search_path".to_owned(), Value::Unknown),
         };
-        let value = if certain && local.is_some() { value } else { Value::Unknown };
+        let value = if certain && (local.is_some() || local_bound.is_some()) {
+            value
+        } else {
+            Value::Unknown
+        };
         if value == Value::Unknown {
-            self.leave(Leaves::Unknown);
+            self.leave(Leaves::UNKNOWN);
         }
-        self.set_configs.push(Change { setting, value, local: local.unwrap_or(false) });
+        let local = local.unwrap_or(false);
+        self.set_configs.push(Change { setting, value, local, local_bound });
     }
 
     pub(super) fn cast(&mut self, node: &'t Node) {
@@ -232,8 +245,12 @@ fn setting_of(tree: &Tree) -> Option<String> {
     if let Some(setting) = text_of(tree) {
         return Some(setting.to_ascii_lowercase());
     }
+    Some(format!("${}", parameter_of(tree)?))
+}
+
+fn parameter_of(tree: &Tree) -> Option<u16> {
     let node = uncast(tree).filter(|node| node.kind == "ParamRef")?;
-    Some(format!("${}", node.number("number")))
+    u16::try_from(node.number("number")).ok()
 }
 
 fn value_of(tree: &Tree) -> Value {

@@ -4,7 +4,7 @@ use pg_query::protobuf::{DiscardMode, GrantTargetType, ObjectType as O, ReindexO
 
 use super::Walk;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Act, Keep, Leaves, NameKind};
+use crate::sql::{Access, Act, Frees, Keep, Keeps, Leaves, NameKind};
 
 /// `CURSOR_OPT_HOLD` of PostgreSQL's sources.
 const CURSOR_HOLD: i64 = 0x20;
@@ -26,13 +26,10 @@ impl<'t> Walk<'t> {
             "TransactionStmt" => self.transaction(node),
             // It names constraints, which the path finds; the transaction has bound its shard.
             "ConstraintsSetStmt" => {}
-            "DiscardStmt" => {
-                if node.number("target") == DiscardMode::DiscardAll as i64 {
-                    self.act = Act::DiscardAll;
-                }
-            }
+            "DiscardStmt" => self.discard(node.number("target")),
             "DeallocateStmt" => {
                 let name = node.text("name");
+                self.free_named(name, Keep::Prepared);
                 self.act = Act::Deallocate((!name.is_empty()).then(|| name.to_owned()));
             }
             "PrepareStmt" => {
@@ -51,10 +48,12 @@ impl<'t> Walk<'t> {
                 self.fields(node);
             }
             "CopyStmt" => self.copy(node),
-            "ExplainStmt" | "FetchStmt" | "ClosePortalStmt" | "UnlistenStmt" => {
+            "ExplainStmt" | "FetchStmt" => {
                 self.raise(Access::Read);
                 self.fields(node);
             }
+            "ClosePortalStmt" => self.close(node.text("portalname"), Keep::HoldCursor),
+            "UnlistenStmt" => self.close(node.text("conditionname"), Keep::Listen),
             "ListenStmt" => {
                 self.raise(Access::Read);
                 self.keep(Keep::Listen);
@@ -66,11 +65,11 @@ impl<'t> Walk<'t> {
             }
             "DoStmt" => {
                 self.raise(Access::Write);
-                self.leave(Leaves::Unknown);
+                self.leave(Leaves::UNKNOWN);
             }
             "CallStmt" => {
                 self.raise(Access::Write);
-                self.leave(Leaves::Unknown);
+                self.leave(Leaves::UNKNOWN);
                 self.fields(node);
             }
             "TruncateStmt" | "LockStmt" | "VacuumStmt" | "ClusterStmt" | "RefreshMatViewStmt" => {
@@ -104,6 +103,25 @@ impl<'t> Walk<'t> {
         });
     }
 
+    fn discard(&mut self, target: i64) {
+        if target == DiscardMode::DiscardAll as i64 {
+            self.act = Act::DiscardAll;
+            self.frees = Frees::all(Keep::ALL.into_iter().collect());
+        } else if target == DiscardMode::DiscardTemp as i64 {
+            self.frees = Frees::all(Keeps::of(Keep::TempTable));
+        }
+    }
+
+    fn close(&mut self, name: &str, keep: Keep) {
+        self.raise(Access::Read);
+        self.free_named(name, keep);
+    }
+
+    /// CLOSE, DEALLOCATE and UNLISTEN: of one name, or of all.
+    fn free_named(&mut self, name: &str, keep: Keep) {
+        self.frees = if name.is_empty() { Frees::all(Keeps::of(keep)) } else { Frees::SOME };
+    }
+
     fn copy(&mut self, node: &'t Node) {
         let outside = !node.text("filename").is_empty() || node.flag("is_program");
         if node.flag("is_from") || outside {
@@ -130,6 +148,7 @@ impl<'t> Walk<'t> {
         match node.kind {
             "CreateSchemaStmt" => return self.create_schema(node),
             "DropStmt" => {
+                self.frees = Frees::SOME;
                 let kind = node.number("remove_type");
                 if kind == O::ObjectSchema as i64 {
                     self.raise(Access::Lifecycle);
@@ -155,7 +174,7 @@ impl<'t> Walk<'t> {
             _ => self.fields(node),
         }
         // A definition without a schema lands where the path says.
-        let temporary = self.leaves == Leaves::State(Keep::TempTable);
+        let temporary = self.leaves.keeps.contains(Keep::TempTable);
         self.unqualified |= self.names.is_empty() && !temporary;
     }
 

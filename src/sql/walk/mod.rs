@@ -8,7 +8,7 @@ mod session;
 use std::collections::HashSet;
 
 use super::tree::{Node, Tree};
-use super::{Access, Act, Change, Keep, Leaves, Name, Statement, Text, Value};
+use super::{Access, Act, Change, Frees, Keep, Leaves, Name, Statement, Text, Value};
 
 /// What one text says, and whether its literals had a part in that.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ struct Walk<'t> {
     own_text: &'t str,
     access: Access,
     leaves: Leaves,
+    frees: Frees,
     act: Act,
     names: Vec<Name>,
     known_names: HashSet<Name>,
@@ -72,7 +73,8 @@ impl<'t> Walk<'t> {
         Self {
             own_text,
             access: Access::Nothing,
-            leaves: Leaves::Nothing,
+            leaves: Leaves::default(),
+            frees: Frees::default(),
             act: Act::None,
             names: Vec::new(),
             known_names: HashSet::new(),
@@ -95,7 +97,7 @@ impl<'t> Walk<'t> {
     }
 
     fn leave(&mut self, leaves: Leaves) {
-        self.leaves = self.leaves.max(leaves);
+        self.leaves |= leaves;
     }
 
     fn visit(&mut self, tree: &'t Tree) {
@@ -137,7 +139,7 @@ impl<'t> Walk<'t> {
                 // Inside EXPLAIN and CREATE TABLE AS, too.
                 self.act = Act::Execute(node.text("name").to_owned());
                 self.raise(Access::Write);
-                self.leave(Leaves::Unknown);
+                self.leave(Leaves::UNKNOWN);
                 self.fields(node);
             }
             // Names of columns and of the result; never of a schema.
@@ -171,8 +173,8 @@ impl<'t> Walk<'t> {
         if node.child("relation").is_some_and(|target| target.text("relname") == "pg_settings") {
             // An UPDATE of this view sets whatever its rows say, search_path too.
             let (setting, value) = ("search_path".to_owned(), Value::Unknown);
-            self.set_configs.push(Change { setting, value, local: false });
-            self.leave(Leaves::Unknown);
+            self.set_configs.push(Change { setting, value, local: false, local_bound: None });
+            self.leave(Leaves::UNKNOWN);
         }
         self.in_scope(node, |walk| {
             for (field, tree) in &node.fields {
@@ -183,7 +185,7 @@ impl<'t> Walk<'t> {
                         walk.without_ctes(tree);
                         // A rule of `pg_settings` makes UPDATE a SET.
                         if tree.node().is_some_and(is_catalogue) {
-                            walk.leave(Leaves::Unknown);
+                            walk.leave(Leaves::UNKNOWN);
                         }
                     }
                     _ => walk.visit(tree),
@@ -229,7 +231,7 @@ impl<'t> Walk<'t> {
     }
 
     fn keep(&mut self, keep: Keep) {
-        self.leave(Leaves::State(keep));
+        self.leave(Leaves::state(keep));
     }
 
     fn is_literal_free(&self, tree: &Tree) -> bool {
@@ -256,6 +258,7 @@ impl<'t> Walk<'t> {
             act: self.act,
             set_configs: self.set_configs,
             leaves: self.leaves,
+            frees: self.frees,
             parameters: self.parameters,
         }
     }

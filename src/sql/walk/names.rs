@@ -149,7 +149,7 @@ impl<'t> Walk<'t> {
         {
             // Somebody's own operator: a function like any other.
             self.raise(Access::Write);
-            self.leave(Leaves::Unknown);
+            self.leave(Leaves::UNKNOWN);
             self.foreign = true;
         }
         if target {

@@ -32,7 +32,8 @@ impl<'t> Walk<'t> {
             k if k == V::VarSetValue as i64 => self.value(&setting, node.list("args")),
             _ => Value::Default,
         };
-        self.act = Act::Set(Change { setting, value, local: node.flag("is_local") });
+        self.act =
+            Act::Set(Change { setting, value, local: node.flag("is_local"), local_bound: None });
     }
 
     /// The new value, as `set_config` would take it.
@@ -72,7 +73,12 @@ impl<'t> Walk<'t> {
             },
             _ => Value::Statement(self.own_text.to_owned()),
         };
-        Act::Set(Change { setting: format!("default_{setting}"), value, local: false })
+        Act::Set(Change {
+            setting: format!("default_{setting}"),
+            value,
+            local: false,
+            local_bound: None,
+        })
     }
 
     pub(super) fn transaction(&mut self, node: &'t Node) {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::sql::{Access, Act, Change, Leaves, NameKind, Reader, Settings, Statement, Text, Value};
+use crate::sql::{
+    Access, Act, Change, Frees, Keep, NameKind, Reader, Settings, Statement, Text, Value,
+};
 
 fn read(sql: &str) -> Text {
     match Reader::new(&Settings::default()).read_now(sql.as_bytes()) {
@@ -38,12 +40,11 @@ fn print(statement: &Statement) -> String {
     for change in &statement.set_configs {
         let _ = write!(out, " {}", print_change(change));
     }
-    match statement.leaves {
-        Leaves::Nothing => {}
-        Leaves::Unknown => out.push_str(" !unknown"),
-        Leaves::State(keep) => {
-            let _ = write!(out, " !{keep:?}");
-        }
+    if statement.leaves.unknown {
+        out.push_str(" !unknown");
+    }
+    for keep in statement.leaves.keeps.iter() {
+        let _ = write!(out, " !{keep:?}");
     }
     match &statement.act {
         Act::None => {}
@@ -64,7 +65,8 @@ fn print_change(change: &Change) -> String {
         Value::Parameter(number) => format!("${number}"),
         other => format!("{other:?}"),
     };
-    format!("{local}{}={value}", change.setting)
+    let bound = change.local_bound.map(|number| format!(" local=${number}")).unwrap_or_default();
+    format!("{local}{}={value}{bound}", change.setting)
 }
 
 #[track_caller]
@@ -487,7 +489,7 @@ fn set_config() {
     );
     check("SELECT set_config($1, $2, false)", "nothing $1=$2");
     check("SELECT set_config('a' || 'b', 'x', false)", "write search_path=Unknown !unknown");
-    check("SELECT set_config('a.b', 'x', $1)", "nothing a.b=Unknown !unknown");
+    check("SELECT set_config('a.b', 'x', $1)", "nothing a.b=<x> local=$1");
     check(
         "SELECT upper(set_config('search_path', 'x', false))",
         "nothing search_path=Unknown !unknown",
@@ -548,4 +550,29 @@ fn unreadable() {
         error(&vec![b' '; (128 << 10) + 1]),
         "the text has 131073 bytes, and at most 131072 are parsed"
     );
+}
+
+#[test]
+fn what_ends_session_state() {
+    let check = |sql: &str, some: bool, all: &[Keep]| {
+        let text = read(sql);
+        let frees = text.statements.iter().fold(Frees::default(), |mut frees, statement| {
+            frees |= statement.frees;
+            frees
+        });
+        assert_eq!(frees, Frees { some, all: all.iter().copied().collect() }, "{sql}");
+    };
+    check("SELECT 1; LISTEN x; CREATE TEMP TABLE t ()", false, &[]);
+    check("UNLISTEN x", true, &[]);
+    check("UNLISTEN *", true, &[Keep::Listen]);
+    check("CLOSE c", true, &[]);
+    check("CLOSE ALL", true, &[Keep::HoldCursor]);
+    check("DROP TABLE t", true, &[]);
+    check("SELECT pg_advisory_unlock(1)", true, &[]);
+    check("SELECT pg_advisory_unlock_all()", true, &[Keep::AdvisoryLock]);
+    check("DEALLOCATE p", true, &[]);
+    check("DEALLOCATE ALL", true, &[Keep::Prepared]);
+    check("DISCARD TEMP", true, &[Keep::TempTable]);
+    check("DISCARD ALL", true, &Keep::ALL);
+    check("DISCARD PLANS; DISCARD SEQUENCES", false, &[]);
 }
