@@ -2,6 +2,7 @@
 """Real suites directly on PostgreSQL and through veneer, side by side: `make conformance`."""
 
 import argparse
+import fcntl
 import os
 import shlex
 import shutil
@@ -35,6 +36,9 @@ def parse():
 
 def outside():
     """The same again, in the conformance tests' environment and beside a running demo."""
+    # Of a run that was killed.
+    if not lives(WORLD):
+        remove(WORLD)
     program = supply.TARGET / "debug" / "veneer"
     again = [str(supply.PYTHON), __file__, "--inside", *sys.argv[1:]]
     demo = [program, "demo", "--dir", WORLD, "--port", "0", "--shard-ports", "0,0,0"]
@@ -51,7 +55,20 @@ def outside():
         if running.poll() is None:
             running.terminate()
             running.wait()
-        remove(WORLD)
+        if not lives(WORLD):
+            remove(WORLD)
+
+
+def lives(world):
+    """Whether a demo holds the lock of its directory."""
+    if not (world / "lock").exists():
+        return False
+    with (world / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def remove(world):

@@ -1,5 +1,6 @@
 """The suites: where their files come from, and how each is run in a tenant."""
 
+import json
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from world import DATABASE, PASSWORD, ROLE, TENANT
 # need not know of tenants.
 PATH = f"{TENANT}, public"
 TEST_SECONDS_MAX = 60
+MEASURE_SECONDS_MAX = 300
 DIRECTLY, THROUGH = "directly", "through veneer"
 
 
@@ -30,7 +32,8 @@ class Suite:
         self.prepare()
         found = []
         for how in (DIRECTLY, THROUGH):
-            world.renew(**({"tenants": {TENANT: self.shard}, "path": PATH} | self.world))
+            self.world_now = world
+            world.renew(**({"tenants": {TENANT: self.shard}, "path": PATH} | self.world | self.placed(how)))
             began = time.monotonic()
             print(f"{self.name} {self.version} {how} …", flush=True)
             if how == DIRECTLY:
@@ -43,6 +46,10 @@ class Suite:
 
     def prepare(self):
         """Fetches what the suite needs."""
+
+    def placed(self, how):
+        """What else `World.renew` is to be told."""
+        return {}
 
     def notes(self):
         return []
@@ -141,6 +148,52 @@ def psycopg2():
     )
 
 
+class Django(Pytest):
+    """Directly, all schemas are on one shard; through veneer, each tenant is on its own."""
+
+    def prepare(self):
+        self.folder = supply.HERE / "django_project"
+        self.ratios = []
+
+    def placed(self, how):
+        north, south = ("shard2", "shard2") if how == DIRECTLY else ("shard2", "shard3")
+        return {"tenants": {"north": north, "south": south}, "path": None}
+
+    def notes(self):
+        return self.ratios
+
+    def outcomes(self, environment, how):
+        found = super().outcomes(environment, how)
+        if how == THROUGH:
+            self.ratios = [self.measured(environment)]
+        return found
+
+    def measured(self, environment):
+        """SET before every statement, in front of the very shard that is then asked directly."""
+        text = []
+        for once in ("no", "yes"):
+            ran = subprocess.run(
+                [supply.PYTHON, "measure.py"], cwd=self.folder, stdin=subprocess.DEVNULL,
+                env=environment | {"SHARD_PORT": str(self.world_now.ports["shard2"]), "SET_ONCE": once},
+                stdout=subprocess.PIPE, text=True, timeout=MEASURE_SECONDS_MAX, check=True,
+            )
+            times = json.loads(ran.stdout)
+            ratio = times["default"] / times["shard"]
+            what = "one SET for a request's statements" if once == "yes" else "SET before every statement"
+            text.append(
+                f"{what}: {times['default'] * 1e6:.0f} µs through veneer, {times['shard'] * 1e6:.0f} µs"
+                f" directly, ratio {ratio:.2f}"
+            )
+        return f"A `get` of Django's ORM ({self.world_now.build} build of veneer, in turn, median): " + "; ".join(text) + "."
+
+
+def django():
+    return Django(
+        name="django-tenants", version=f"{supply.pinned('django-tenants')} (Django {supply.pinned('Django')})",
+        arguments=["."],
+    )
+
+
 def sqlalchemy(driver, *tests):
     return SqlAlchemy(
         name=f"sqlalchemy-{driver}", version=supply.pinned("SQLAlchemy"),
@@ -166,6 +219,7 @@ def every(*, short):
     return [
         asyncpg(short),
         psycopg2(),
+        django(),
         sqlalchemy("psycopg", "postgresql", "test_suite.py"),
         sqlalchemy("asyncpg", "postgresql"),
         sqlalchemy("psycopg2", "postgresql/test_dialect.py", "postgresql/test_query.py", "test_suite.py"),
