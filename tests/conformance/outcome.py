@@ -1,10 +1,11 @@
 """What a suite found, directly and through veneer, and whether each difference has its reason."""
 
 import fnmatch
+import json
 import tomllib
 import xml.etree.ElementTree as xml
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 PASSED, FAILED, SKIPPED, MISSING = "passed", "failed", "skipped", "not run"
 
@@ -64,11 +65,13 @@ class Difference:
 class Comparison:
     suite: str
     version: str
+    # When, and of which revision.
+    measured: str
     direct: dict[str, Outcome]
     through: dict[str, Outcome]
-    differences: list[Difference] = field(default_factory=list)
     # Numbers beside passed and failed that the suite measured.
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+    differences: list[Difference] = field(default_factory=list)
 
     def counts(self, outcomes):
         count = Counter(outcome.result for outcome in outcomes.values())
@@ -80,20 +83,38 @@ def reasons(file):
         return [Reason(**entry) for entry in tomllib.load(text)["reason"]]
 
 
-def compare(suite, version, direct, through, known, notes=()):
-    comparison = Comparison(suite, version, direct, through, notes=list(notes))
+def explain(comparison, known):
+    """Finds the differences, and the reason of each."""
+    direct, through = comparison.direct, comparison.through
     for test in sorted(direct | through):
         pair = [outcomes.get(test, Outcome(MISSING)) for outcomes in (direct, through)]
         if pair[0].result == pair[1].result:
             continue
         difference = Difference(test, *pair)
         for reason in known:
-            if reason.explains(suite, difference):
+            if reason.explains(comparison.suite, difference):
                 difference.reason = reason
                 reason.used_by.append(test)
                 break
         comparison.differences.append(difference)
     return comparison
+
+
+def save(comparison, folder):
+    """For the table of a later run that leaves this suite out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = asdict(comparison) | {"differences": []}
+    (folder / f"{comparison.suite}.json").write_text(json.dumps(kept))
+
+
+def saved(folder, names):
+    for name in names:
+        file = folder / f"{name}.json"
+        if file.exists():
+            kept = json.loads(file.read_text())
+            for side in ("direct", "through"):
+                kept[side] = {test: Outcome(**outcome) for test, outcome in kept[side].items()}
+            yield Comparison(**kept)
 
 
 def mistakes(comparisons, known, suites):
@@ -128,13 +149,13 @@ def tail(said, lines_max=12):
 
 def table(comparisons):
     lines = [
-        "| suite | version | directly: passed / failed / skipped | through veneer | differ |",
-        "| --- | --- | --: | --: | --: |",
+        "| suite | version | directly: passed / failed / skipped | through veneer | differ | measured |",
+        "| --- | --- | --: | --: | --: | --- |",
     ]
     for comparison in comparisons:
         lines.append(
             f"| {comparison.suite} | {comparison.version} | {comparison.counts(comparison.direct)}"
-            f" | {comparison.counts(comparison.through)} | {len(comparison.differences)} |"
+            f" | {comparison.counts(comparison.through)} | {len(comparison.differences)} | {comparison.measured} |"
         )
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 """Real suites directly on PostgreSQL and through veneer, side by side: `make conformance`."""
 
 import argparse
+import datetime
 import fcntl
 import os
 import shlex
@@ -13,7 +14,10 @@ from pathlib import Path
 import supply
 
 DOCS = supply.ROOT / "docs" / "conformance.md"
+HERE = Path(__file__).resolve().parent
 WORLD = supply.PLACE / "demo"
+# What each suite found when it last ran as a whole.
+RESULTS = supply.PLACE / "results"
 BEGIN, END = "<!-- Written by `make conformance`. -->", "<!-- End of what is written. -->"
 
 
@@ -85,25 +89,39 @@ def inside(arguments):
     from world import World
 
     world = World(WORLD)
-    known = outcome.reasons(Path(__file__).with_name("reasons.toml"))
-    chosen = suites.chosen(arguments.suites, short=arguments.short)
+    known = outcome.reasons(HERE / "reasons.toml")
+    every = suites.every(short=arguments.short)
+    chosen = suites.chosen(every, arguments.suites, short=arguments.short)
     comparisons = []
     for suite in chosen:
         direct, through, notes = suite.both(world)
-        comparisons.append(outcome.compare(suite.name, suite.version, direct, through, known, notes))
+        comparison = outcome.Comparison(suite.name, suite.version, today(), direct, through, notes)
+        comparisons.append(outcome.explain(comparison, known))
+        if not arguments.short:
+            outcome.save(comparison, RESULTS)
     print(outcome.table(comparisons), "\n", outcome.explained(comparisons), sep="\n")
     # A part of a suite cannot tell which reasons are out of date.
-    names = [suite.name for suite in suites.every(short=False)]
-    found = outcome.mistakes(comparisons, [] if arguments.short else known, names)
+    found = outcome.mistakes(comparisons, [] if arguments.short else known, [suite.name for suite in every])
     for mistake in found:
         print(mistake)
     if arguments.write:
-        write(outcome, comparisons)
-    print(f"{len(found)} mistakes" if found else "Every difference has its reason.")
+        write(outcome, [suite.name for suite in every])
+    print(f"{len(found)} differences or reasons to look at" if found else "Every difference has its reason.")
     return 1 if found else 0
 
 
-def write(outcome, comparisons):
+def today():
+    """When, and of which revision."""
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=supply.ROOT, stdout=subprocess.PIPE, text=True, check=False
+    ).stdout.strip()
+    return f"{datetime.date.today()}, {revision or 'no revision'}"
+
+
+def write(outcome, names):
+    """What was last found for each suite, into the documentation."""
+    known = outcome.reasons(HERE / "reasons.toml")
+    comparisons = [outcome.explain(found, known) for found in outcome.saved(RESULTS, names)]
     before, _, rest = DOCS.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     written = f"{BEGIN}\n\n{outcome.table(comparisons)}\n\n{outcome.explained(comparisons)}\n"

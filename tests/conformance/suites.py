@@ -56,21 +56,19 @@ class Suite:
 
 
 @dataclass
-class Pytest(Suite):
-    arguments: list[str] = field(default_factory=list)
-    seconds_max: int = 600
+class Junit(Suite):
+    """A suite that writes its outcomes down as JUnit does."""
+
+    seconds_max: int = 900
 
     def outcomes(self, environment, how):
         file = supply.PLACE / f"{self.name}-{how.replace(' ', '-')}.xml"
         file.unlink(missing_ok=True)
-        command = [supply.PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb", "native"]
-        command += ["--timeout", str(TEST_SECONDS_MAX), "--junitxml", file]
-        command += [part.format(**environment) for part in self.arguments]
         log = file.with_suffix(".log")
         with log.open("w") as output:
             try:
                 subprocess.run(
-                    command, cwd=self.folder, env=environment | self.environment(),
+                    self.command(file, environment), cwd=self.folder, env=environment | self.environment(),
                     stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                     timeout=self.seconds_max, check=False,
                 )
@@ -81,6 +79,16 @@ class Pytest(Suite):
 
     def environment(self):
         return {}
+
+
+@dataclass
+class Pytest(Junit):
+    arguments: list[str] = field(default_factory=list)
+
+    def command(self, file, environment):
+        command = [supply.PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb", "native"]
+        command += ["--timeout", str(TEST_SECONDS_MAX), "--junitxml", file]
+        return command + [part.format(**environment) for part in self.arguments]
 
 
 class Asyncpg(Pytest):
@@ -148,16 +156,38 @@ def psycopg2():
     )
 
 
+def apart(how):
+    """Directly, both schemas are on one shard; through veneer, each tenant is on its own."""
+    south = "shard2" if how == DIRECTLY else "shard3"
+    return {"tenants": {"north": "shard2", "south": south}, "path": None}
+
+
+class Node(Junit):
+    def prepare(self):
+        self.folder = supply.node_modules(supply.HERE / "node")
+
+    def placed(self, how):
+        return apart(how)
+
+    def command(self, file, _environment):
+        command = ["node", "--test", f"--test-timeout={TEST_SECONDS_MAX * 1000}"]
+        return [*command, "--test-reporter=junit", f"--test-reporter-destination={file}", "clients.test.js"]
+
+
+def node():
+    packages = json.loads((supply.HERE / "node" / "package.json").read_text())["dependencies"]
+    version = ", ".join(f"{name} {packages[name]}" for name in ("pg", "postgres", "knex"))
+    return Node(name="node", version=version, long=False)
+
+
 class Django(Pytest):
-    """Directly, all schemas are on one shard; through veneer, each tenant is on its own."""
 
     def prepare(self):
         self.folder = supply.HERE / "django_project"
         self.ratios = []
 
     def placed(self, how):
-        north, south = ("shard2", "shard2") if how == DIRECTLY else ("shard2", "shard3")
-        return {"tenants": {"north": north, "south": south}, "path": None}
+        return apart(how)
 
     def notes(self):
         return self.ratios
@@ -220,6 +250,7 @@ def every(*, short):
         asyncpg(short),
         psycopg2(),
         django(),
+        node(),
         sqlalchemy("psycopg", "postgresql", "test_suite.py"),
         sqlalchemy("asyncpg", "postgresql"),
         sqlalchemy("psycopg2", "postgresql/test_dialect.py", "postgresql/test_query.py", "test_suite.py"),
@@ -227,8 +258,7 @@ def every(*, short):
     ]
 
 
-def chosen(names, *, short):
-    suites = every(short=short)
+def chosen(suites, names, *, short):
     unknown = set(names) - {suite.name for suite in suites}
     assert not unknown, f"there is no suite {unknown}; there are {[suite.name for suite in suites]}"
     return [

@@ -85,6 +85,25 @@ def debian_source(path, sha256, folder):
     return unpacked(archive, folder)
 
 
+def node_modules(folder):
+    """What a folder's package-lock.json names, beside a copy of the folder."""
+    if not shutil.which("npm"):
+        raise Missing("node and npm are missing: install nodejs (20 or newer) and npm")
+    copy = PLACE / "node"
+    lock = (folder / "package-lock.json").read_text()
+    stamp = copy / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != lock:
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        print(f"Making {copy / 'node_modules'}", file=sys.stderr)
+        subprocess.run(
+            ["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=copy, check=True, stdin=subprocess.DEVNULL
+        )
+        stamp.write_text(lock)
+    shutil.copytree(folder, copy, dirs_exist_ok=True)
+    return copy
+
+
 def unpacked(archive, folder):
     work = PLACE / "work"
     work.mkdir(parents=True, exist_ok=True)
