@@ -14,11 +14,12 @@ setup:              ## install what is missing (PostgreSQL, the parser's build n
 demo: setup         ## three PostgreSQL shards, four tenants and veneer, until Ctrl-C
 	@cargo run --quiet -- demo --dir $(DEMO)
 test:               ## everything, from a cold checkout
-	@tests/setup.sh tests && cargo test
+	@tests/setup.sh tests && cargo test && python3 tests/conformance/run.py --short
 test-fast:          ## what needs no PostgreSQL
 	@cargo test --lib --bins
 conformance:        ## real suites directly on PostgreSQL and through veneer
-	@tests/setup.sh tests && cargo build --quiet && python3 tests/conformance/run.py --write
+	@tests/setup.sh tests && cargo build --quiet && cargo build --quiet --release
+	@python3 tests/conformance/run.py --write
 lint:               ## formatting, clippy, dependencies
 	@tests/lint.sh
 bench:              ## (none yet)

@@ -17,10 +17,14 @@ class Outcome:
 
 
 def junit(file):
-    """Test name: outcome, as pytest writes it down."""
+    """Test name: outcome, as pytest and Node write it down."""
     outcomes = {}
-    for case in xml.parse(file).iter("testcase"):
-        name = f"{case.get('classname')}.{case.get('name')}"
+    tree = xml.parse(file)
+    # Node names the class of every test `test`, and nests them in suites.
+    suites = {case: suite.get("name") for suite in tree.iter("testsuite") for case in suite}
+    for case in tree.iter("testcase"):
+        group = case.get("classname")
+        name = f"{suites.get(case) if group == 'test' else group}.{case.get('name')}"
         outcome = Outcome(PASSED)
         for part in case:
             said = f"{part.get('message') or ''}\n{part.text or ''}"

@@ -117,7 +117,6 @@ class World:
             f"    as: {{ user: {ROLE}, password: {{ file: password }} }}\n"
         )
         program = program or os.environ["VENEER"]
-        self.build = Path(program).parent.name
         serving = subprocess.Popen([program, "serve", "--config", home / "veneer.yaml"])
         try:
             until_heard(port, serving)
