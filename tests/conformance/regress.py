@@ -103,7 +103,7 @@ class Regress(Suite):
             try:
                 subprocess.run(
                     command, env=environment | ours, cwd=self.folder, stdin=text, stdout=output,
-                    stderr=subprocess.STDOUT, timeout=SCRIPT_SECONDS_MAX, check=False,
+                    stderr=subprocess.STDOUT, timeout=SCRIPT_SECONDS_MAX, check=False, preexec_fn=supply.dies_with_us,
                 )
             except subprocess.TimeoutExpired:
                 output.write("\nTOOK TOO LONG\n")

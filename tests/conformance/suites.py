@@ -70,7 +70,7 @@ class Junit(Suite):
                 subprocess.run(
                     self.command(file, environment), cwd=self.folder, env=environment | self.environment(),
                     stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    timeout=self.seconds_max, check=False,
+                    timeout=self.seconds_max, check=False, preexec_fn=supply.dies_with_us,
                 )
             except subprocess.TimeoutExpired as error:
                 raise AssertionError(f"{self.name} {how} took too long: see {log}") from error
@@ -211,6 +211,7 @@ class Django(Pytest):
                 [supply.PYTHON, "measure.py"], cwd=self.folder, stdin=subprocess.DEVNULL,
                 env=environment | {"SHARD_PORT": str(self.world_now.ports["shard2"]), "SET_ONCE": once},
                 stdout=subprocess.PIPE, text=True, timeout=MEASURE_SECONDS_MAX, check=True,
+                preexec_fn=supply.dies_with_us,
             )
             times = json.loads(ran.stdout)
             ratio = times["default"] / times["shard"]

@@ -1,9 +1,11 @@
 """What the suites need: an environment for Python, and the suites' own files as their makers publish them."""
 
+import ctypes
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -18,6 +20,7 @@ PLACE = TARGET / "conformance"
 VENV = PLACE / "venv"
 PYTHON = VENV / "bin" / "python"
 DOWNLOAD_SECONDS_MAX = 300
+PR_SET_PDEATHSIG = 1
 
 
 class Missing(Exception):
@@ -109,7 +112,9 @@ def unpacked(archive, folder):
     work.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(work / folder, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(work, filter="data")
+        # Older releases of Python 3.11 have no filters.
+        tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
+        tar.extractall(work)
     return work / folder
 
 
@@ -124,6 +129,12 @@ def edit(folder, files, edits):
         assert count, f"{pattern!r} is not in {folder / files}"
     for path, text in texts.items():
         path.write_text(text)
+
+
+def dies_with_us():
+    """For `preexec_fn`: whoever kills us, and however, leaves no orphan."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run(command):

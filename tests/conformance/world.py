@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import supply
 from psycopg import sql
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +118,7 @@ class World:
             f"    as: {{ user: {ROLE}, password: {{ file: password }} }}\n"
         )
         program = program or os.environ["VENEER"]
-        serving = subprocess.Popen([program, "serve", "--config", home / "veneer.yaml"])
+        serving = subprocess.Popen([program, "serve", "--config", home / "veneer.yaml"], preexec_fn=supply.dies_with_us)
         try:
             until_heard(port, serving)
             yield environment(port, self.database)
