@@ -12,6 +12,7 @@ pub mod cli;
 pub mod demo;
 pub mod server;
 pub mod config;
+pub mod lifecycle;
 pub mod migrate;
 pub mod session;
 pub mod pool;

@@ -48,6 +48,8 @@ pub struct BackendLogin {
     pub role: RoleName,
     /// None when the shard asks for none.
     pub password: Option<Secret>,
+    /// Whether a shard may ask for it as md5; else only a shard that knows it learns anything.
+    pub md5: bool,
 }
 
 /// A text that no log shows.
@@ -90,7 +92,7 @@ impl User {
                 verifier(password, beside, mistakes).map(Proof::Scram)
             }
         };
-        let own = BackendLogin { role: name.clone(), password: None };
+        let own = BackendLogin { role: name.clone(), password: None, md5: false };
         let login = login(&settings.r#as, &own, beside, mistakes);
         // All of them before the first `?`: every unreadable secret is told.
         let base = login.as_ref().unwrap_or(&own);
@@ -128,6 +130,10 @@ impl Users {
 
     pub fn get(&self, name: &str) -> Option<&Arc<User>> {
         self.by_name.get(name)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(RoleName::as_str)
     }
 
     pub fn len(&self) -> usize {
@@ -172,7 +178,7 @@ fn login(
         Some(password) => Some(secret(password, beside, mistakes)?),
     };
     let role = login.user.as_ref().unwrap_or(&base.role).clone();
-    Some(BackendLogin { role, password })
+    Some(BackendLogin { role, password, md5: login.md5.unwrap_or(base.md5) })
 }
 
 /// Fetches a password that has to be sent on.

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::spawn_blocking;
 
 use crate::auth::users::BackendLogin;
 use crate::backend::ConnectError;
@@ -24,6 +25,9 @@ const PARAMETERS_MAX: usize = 200;
 
 /// PostgreSQL makes verifiers of 4,096 rounds; a hostile shard could ask for billions.
 const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
+
+/// So many take some milliseconds.
+const SCRAM_ROUNDS_IN_PLACE_MAX: u32 = 10_000;
 
 /// What a shard says while it logs us in.
 #[derive(Debug)]
@@ -117,6 +121,9 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
                 return Err(LoginError::Garbled("no SCRAM signature from the shard"));
             }
             0 => return Ok(()),
+            5 if !login.md5 => {
+                return Err(LoginError::Garbled("it asks for the password as md5 (see `as.md5`)"));
+            }
             5 => {
                 let salt = cursor.rest().first_chunk::<4>();
                 let salt = *salt.ok_or(LoginError::Garbled("a bad md5 salt"))?;
@@ -133,14 +140,16 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
                 scram = Some(exchange);
             }
             11 => {
-                let exchange = scram.as_mut().ok_or(LoginError::Garbled("SCRAM out of turn"))?;
-                check_rounds(cursor.rest())?;
-                exchange.update(cursor.rest()).map_err(LoginError::Broke)?;
+                let exchange = scram.take().ok_or(LoginError::Garbled("SCRAM out of turn"))?;
+                let exchange = answer_challenge(exchange, cursor.rest()).await?;
                 ask::sasl_response(exchange.message(), &mut wire.outbox);
+                scram = Some(exchange);
             }
             12 => {
                 let exchange = scram.as_mut().ok_or(LoginError::Garbled("SCRAM out of turn"))?;
-                exchange.finish(cursor.rest()).map_err(LoginError::Broke)?;
+                exchange
+                    .finish(cursor.rest())
+                    .map_err(|_| LoginError::Garbled("a SCRAM signature that is wrong"))?;
                 verified = true;
             }
             // A password in clear text is never sent: a shard that asks for one is not ours.
@@ -165,14 +174,30 @@ fn offers_scram(mut mechanisms: Cursor<'_>) -> bool {
     false
 }
 
-/// Looks at `i=…` of the server's first message before it is obeyed.
-fn check_rounds(message: &[u8]) -> Result<(), LoginError> {
-    let text = std::str::from_utf8(message).map_err(|_| LoginError::Garbled("bad SCRAM"))?;
+/// Takes the server's first message, whose number of rounds is its own choice, in bounds.
+async fn answer_challenge(
+    mut exchange: ScramSha256,
+    challenge: &[u8],
+) -> Result<ScramSha256, LoginError> {
+    let rounds = rounds(challenge)?;
+    let challenge = challenge.to_vec();
+    let answer = move || exchange.update(&challenge).map(|()| exchange);
+    let answered = if rounds <= SCRAM_ROUNDS_IN_PLACE_MAX {
+        answer()
+    } else {
+        // They take a while, and others are waiting.
+        spawn_blocking(answer).await.map_err(|_| LoginError::Garbled("a SCRAM challenge"))?
+    };
+    answered.map_err(|_| LoginError::Garbled("a SCRAM challenge that does not fit"))
+}
+
+/// Reads `i=…` of the server's first message before it is obeyed.
+fn rounds(challenge: &[u8]) -> Result<u32, LoginError> {
+    let text = std::str::from_utf8(challenge).map_err(|_| LoginError::Garbled("bad SCRAM"))?;
     let rounds = text.rsplit_once(",i=").and_then(|(_, rounds)| rounds.parse::<u32>().ok());
-    match rounds {
-        Some(1..=SCRAM_ROUNDS_MAX) => Ok(()),
-        _ => Err(LoginError::Garbled("an unreasonable number of SCRAM rounds")),
-    }
+    rounds
+        .filter(|rounds| (1..=SCRAM_ROUNDS_MAX).contains(rounds))
+        .ok_or(LoginError::Garbled("an unreasonable number of SCRAM rounds"))
 }
 
 async fn next_frame<S: AsyncRead + AsyncWrite + Unpin>(

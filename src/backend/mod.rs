@@ -57,6 +57,8 @@ pub struct Backend {
     /// What its session has been told to be; `None` when nobody knows any more.
     pub told: Option<SettingMap>,
     pub prepared: Prepared,
+    /// The session, by its number, that may have been given values of sequences here.
+    pub sequences_of: Option<u32>,
 }
 
 impl Backend {
@@ -90,6 +92,7 @@ impl Backend {
             parameters: greeting.parameters,
             told: Some(SettingMap::default()),
             prepared: Prepared::default(),
+            sequences_of: None,
         })
     }
 

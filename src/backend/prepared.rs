@@ -42,6 +42,8 @@ pub struct Prepared {
     entries: HashMap<Key, Entry, foldhash::fast::RandomState>,
     /// What the backend's unnamed statement is, if we know.
     unnamed: Option<(Key, Moment)>,
+    /// Statements that nobody asks for any more, and that are to be closed.
+    unwanted: Vec<u64>,
     names_given: u64,
     clock: u64,
     lease: u64,
@@ -52,6 +54,8 @@ pub struct Prepared {
 pub enum Promised {
     Named(Key, u64),
     Unnamed(Key),
+    /// One less, if its Close is not skipped.
+    Closed(u64),
 }
 
 impl Moment {
@@ -89,8 +93,8 @@ impl Prepared {
         Some(entry.name)
     }
 
-    /// Takes a new statement in; gives its name, and the name of one to close for it.
-    pub fn add(&mut self, key: Key, rounds: Rounds) -> (u64, Option<u64>) {
+    /// Takes a new statement in, in the place of one that had its key; gives its name.
+    pub fn add(&mut self, key: Key, rounds: Rounds) -> u64 {
         self.clock += 1;
         self.names_given += 1;
         let is_full = STATEMENTS_MAX <= self.entries.len() && !self.entries.contains_key(&key);
@@ -98,7 +102,13 @@ impl Prepared {
         let since = Moment { lease: self.lease, round: rounds.begun };
         let entry = Entry { name: self.names_given, used: self.clock, since };
         let replaced = self.entries.insert(key, entry).map(|entry| entry.name);
-        (self.names_given, evicted.or(replaced))
+        self.unwanted.extend(evicted.or(replaced));
+        self.names_given
+    }
+
+    /// The names that are to be closed now.
+    pub fn take_unwanted(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.unwanted)
     }
 
     pub fn is_unnamed(&self, key: &Key, rounds: Rounds) -> bool {
@@ -126,12 +136,13 @@ impl Prepared {
             Promised::Unnamed(key) => {
                 self.unnamed.take_if(|(known, _)| known == key);
             }
+            Promised::Closed(name) => self.unwanted.push(*name),
         }
     }
 
     /// The named ones.
     pub fn count(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.unwanted.len()
     }
 
     pub fn remove(&mut self, key: &Key) {
@@ -140,6 +151,7 @@ impl Prepared {
 
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.unwanted.clear();
         self.unnamed = None;
     }
 

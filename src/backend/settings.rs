@@ -89,6 +89,12 @@ impl Difference {
         [&self.path, &self.rest].into_iter().filter(|sql| !sql.is_empty()).map(String::as_str)
     }
 
+    /// Something beside the settings.
+    pub fn add(&mut self, sql: &str) {
+        separate(&mut self.path);
+        self.path.push_str(sql);
+    }
+
     fn part(&mut self, setting: &str) -> &mut String {
         if setting == "search_path" { &mut self.path } else { &mut self.rest }
     }

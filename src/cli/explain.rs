@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
-use super::{FAILED, Failure, mistaken};
+use super::{FAILED, Failure, Output, mistaken};
 use crate::config::Config;
 use crate::directory::file;
 use crate::protocol::answer::Report;
 use crate::router::{self, Asker, Path, Plan};
 use crate::session::report;
 use crate::sql::Reader;
+use crate::tenant::ShardName;
 
 /// What a role has when nobody says otherwise.
 const DEFAULT_PATH: &str = "\"$user\", public";
@@ -27,14 +28,11 @@ pub struct ExplainArgs {
     /// The tenant that the session is scoped to (the setting `veneer.tenant`)
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
+    /// The shard that last answered the session, for statements that name objects by OID
+    #[arg(long, value_name = "SHARD", value_parser = ShardName::stored)]
+    affinity: Option<ShardName>,
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Table,
-    Json,
 }
 
 impl ExplainArgs {
@@ -52,6 +50,7 @@ impl ExplainArgs {
             start_scope: self.tenant.as_deref(),
             start_path: &path,
             earlier: &[],
+            affinity: self.affinity.as_ref(),
         };
         let routed = Reader::new(&config.sql)
             .read_now(self.sql.as_bytes())
@@ -76,15 +75,18 @@ impl ExplainArgs {
 fn print_plan(plan: &Plan, output: Output) {
     let tenant = plan.reason.tenant().map(ToString::to_string);
     let (shard, reason) = (plan.shard.name.as_str(), plan.reason.to_string());
+    let also = plan.also.as_ref().map(|shard| shard.name.as_str());
     match output {
         Output::Table => {
             println!("shard   {shard}");
             println!("tenant  {}", tenant.as_deref().unwrap_or("-"));
             println!("reason  {reason}");
+            also.iter().for_each(|also| println!("also    {also}, in a transaction that is there"));
         }
-        Output::Json => {
-            println!("{}", json!({ "shard": shard, "tenant": tenant, "reason": reason }));
-        }
+        Output::Json => println!(
+            "{}",
+            json!({ "shard": shard, "tenant": tenant, "reason": reason, "also": also })
+        ),
     }
 }
 

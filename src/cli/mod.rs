@@ -1,13 +1,14 @@
 //! What an operator can type.
 
 pub mod check;
+mod directory;
 mod explain;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
@@ -42,6 +43,15 @@ enum Command {
     Check,
     /// Where a statement would go, and why; asks no shard
     Explain(explain::ExplainArgs),
+    /// What the directory of tenants asks of the shards
+    #[command(subcommand)]
+    Directory(directory::DirectoryCommand),
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Table,
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +80,7 @@ impl Cli {
             Command::Demo(args) => args.run(),
             Command::Check => Ok(check(config::locate(self.config))),
             Command::Explain(args) => args.run(config::locate(self.config)),
+            Command::Directory(command) => command.run(config::locate(self.config)),
         };
         done.unwrap_or_else(|error| {
             eprintln!("error: {}", chain(error.as_ref()));

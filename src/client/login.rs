@@ -12,6 +12,7 @@ use crate::client::Newcomer;
 use crate::protocol::answer;
 use crate::protocol::frame::SMALL_FRAME_BYTES_MAX;
 use crate::protocol::request::{self, RequestTag};
+use crate::protocol::startup::Startup;
 use crate::protocol::wire::Wire;
 use crate::tls::{Identity, Socket};
 
@@ -21,8 +22,11 @@ pub struct Client {
     pub wire: Wire<Socket>,
     pub user: Arc<User>,
     pub database: String,
-    /// Run-time settings from the startup message, by lower-case name.
+    /// Switches of PostgreSQL's command line, and settings beside them, which count more.
+    pub options: String,
     pub settings: BTreeMap<String, String>,
+    /// The length of the cancel key that it can take.
+    pub key_bytes: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +57,14 @@ impl Newcomer {
     pub async fn log_in(self, users: &Users) -> Result<Client, Box<Turned>> {
         let Self { socket, startup } = self;
         let mut wire = Wire::new(socket);
-        if 0 < startup.minor_version || !startup.protocol_options.is_empty() {
-            answer::negotiate_protocol_version(startup.protocol_options, &mut wire.outbox);
+        if let Some(negotiation) = startup.negotiation() {
+            answer::negotiate_protocol_version(negotiation, &mut wire.outbox);
         }
         match prove(&mut wire, users, &startup.user).await {
             Ok(user) => {
-                let (database, settings) = (startup.database, startup.settings);
-                Ok(Client { wire, user, database, settings })
+                let key_bytes = startup.key_bytes();
+                let Startup { database, options, settings, .. } = startup;
+                Ok(Client { wire, user, database, options, settings, key_bytes })
             }
             Err(error) => Err(Box::new(Turned { wire, error })),
         }

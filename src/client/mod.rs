@@ -27,7 +27,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Debug)]
 pub enum Greeting {
     Login(Newcomer),
-    Cancel(CancelKey),
+    /// Its socket is closed when the cancel has reached the shard: a client waits for that.
+    Cancel(CancelKey, Socket),
 }
 
 /// Has spoken, has not proved who it is. It cannot send queries: no method takes one.
@@ -63,7 +64,7 @@ pub async fn greet(socket: TcpStream, tls: &Tls) -> Result<Greeting, GreetError>
         None => read_first(&mut socket).await?,
     };
     match first {
-        Ok(First::Cancel(key)) => Ok(Greeting::Cancel(key)),
+        Ok(First::Cancel(key)) => Ok(Greeting::Cancel(key, socket)),
         Ok(First::Startup(startup)) => Ok(Greeting::Login(Newcomer { socket, startup })),
         Ok(First::Ssl) => Err(GreetError::Startup { socket, source: StartupError::ENCRYPTED }),
         Ok(First::Gss) => Err(GreetError::Startup { socket, source: StartupError::ENCRYPTED_GSS }),

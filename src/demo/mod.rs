@@ -28,6 +28,7 @@ use self::account::AccountError;
 use self::cluster::ClusterError;
 use self::shard::DATABASE;
 use self::world::World;
+use crate::lifecycle::placeholders::SyncError;
 use crate::migrate::MigrateError;
 use crate::tenant::BadName;
 use crate::yaml::Mistakes;
@@ -87,6 +88,8 @@ pub enum DemoError {
     Migrate(#[from] MigrateError),
     #[error(transparent)]
     Name(#[from] BadName),
+    #[error(transparent)]
+    Placeholders(#[from] SyncError),
     #[error("building a shard failed in an unforeseen way")]
     Panicked(#[source] tokio::task::JoinError),
     #[error("veneer could not serve the demo")]

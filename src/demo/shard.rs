@@ -62,11 +62,6 @@ impl Blueprint {
         };
         shard.make_roles_and_database().await.map_err(shard.asked("make roles and database"))?;
         shard.make_tenants().await?;
-        // What the shard is asked from now on is what the demo is about.
-        shard
-            .cluster
-            .forget_log()
-            .map_err(|source| DemoError::Cluster { shard: self.name, source: Box::new(source) })?;
         Ok(shard)
     }
 
@@ -128,6 +123,13 @@ impl Shard {
             access::grant_all(&client, &schema, &application).await?;
         }
         Ok(())
+    }
+
+    /// What the shard is asked from now on is what the demo is about.
+    pub fn forget_log(&self) -> Result<(), DemoError> {
+        self.cluster
+            .forget_log()
+            .map_err(|source| DemoError::Cluster { shard: self.name, source: Box::new(source) })
     }
 
     fn asked(&self, doing: &'static str) -> impl Fn(tokio_postgres::Error) -> DemoError + use<> {

@@ -12,6 +12,8 @@ use super::cluster::{free_port, is_free};
 use super::papers::{self, Papers};
 use super::shard::{SHARDS, Shard};
 use super::{DemoError, Options, files, secret};
+use crate::directory::{self, file};
+use crate::lifecycle::placeholders::{self, Mode};
 
 /// Three shards that run, and the papers that veneer needs to serve them.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ impl World {
         };
         notes.extend(note_of_port("veneer", options.listen_port, listen_port));
         let papers = Papers::write(&dir, listen_port, &shards)?;
+        notes.extend(keep_placeholders(&dir, &shards).await?);
+        shards.iter().try_for_each(Shard::forget_log)?;
         // It tells of one run, as the shards' logs do; there is none before the first.
         let _ = fs::remove_file(&papers.log);
         Ok(Self { dir, papers, shards, notes, _lock: lock })
@@ -80,6 +84,21 @@ async fn build_shards(
     }
     shards.sort_by_key(|shard| shard.name);
     Ok(shards)
+}
+
+/// As `veneer directory sync` does it; tells what is in the way.
+async fn keep_placeholders(dir: &Path, shards: &[Shard]) -> Result<Vec<String>, DemoError> {
+    let snapshot = file::load(&dir.join(papers::DIRECTORY)).map_err(DemoError::Directory)?;
+    let login = |wanted: &directory::Shard| {
+        let shard = shards.iter().find(|shard| shard.name == wanted.name.as_str());
+        shard.map(Shard::admin_config).unwrap_or_default()
+    };
+    let rows = placeholders::sync(&snapshot, login, Mode::Apply).await?;
+    let told = rows.into_iter().filter_map(|row| {
+        let note = row.note?;
+        Some(format!("placeholder of `{}` ({}): {note}", row.tenant, row.outcome))
+    });
+    Ok(told.collect())
 }
 
 fn note_of_port(who: &str, wanted: u16, got: u16) -> Option<String> {

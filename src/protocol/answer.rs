@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use pgwire::error::ErrorInfo;
 use pgwire::messages::Message;
 use pgwire::messages::response::{CommandComplete, ErrorResponse};
@@ -11,7 +11,7 @@ use pgwire::messages::startup::{
 };
 
 use crate::protocol::frame::reply;
-use crate::protocol::startup::CancelKey;
+use crate::protocol::startup::{CancelKey, Negotiation};
 
 /// How a client's transaction stands; the byte of `ReadyForQuery`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,16 +116,17 @@ pub fn authentication_sasl_final(data: String, out: &mut BytesMut) {
     encode(&Authentication::SASLFinal(data.into()), out);
 }
 
-pub fn negotiate_protocol_version(unknown_options: Vec<String>, out: &mut BytesMut) {
-    encode(&NegotiateProtocolVersion::new(0, unknown_options), out);
+pub fn negotiate_protocol_version(negotiation: Negotiation, out: &mut BytesMut) {
+    let Negotiation { version, unknown_options } = negotiation;
+    encode(&NegotiateProtocolVersion::new(version.cast_signed(), unknown_options), out);
 }
 
 pub fn parameter_status(name: &str, value: &str, out: &mut BytesMut) {
     encode(&ParameterStatus::new(name.to_owned(), value.to_owned()), out);
 }
 
-pub fn backend_key_data(key: CancelKey, out: &mut BytesMut) {
-    let secret = SecretKey::I32(key.secret.cast_signed());
+pub fn backend_key_data(key: &CancelKey, out: &mut BytesMut) {
+    let secret = SecretKey::Bytes(Bytes::copy_from_slice(&key.secret));
     encode(&BackendKeyData::new(key.process.cast_signed(), secret), out);
 }
 

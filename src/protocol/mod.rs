@@ -8,6 +8,7 @@ pub mod answer;
 pub mod ask;
 pub mod cursor;
 pub mod frame;
+pub mod options;
 pub mod request;
 pub mod startup;
 pub mod told;

@@ -177,9 +177,9 @@ impl<'a> BindNames<'a> {
         cursor.u16().ok()
     }
 
-    /// The value bound to the `number`th parameter (from 1) when it came as text; `None` when it
-    /// is NULL, binary, or not there.
-    pub fn text_parameter(&self, number: u16) -> Option<&'a [u8]> {
+    /// The value bound to the `number`th parameter (from 1), and whether it came in binary; `None`
+    /// when it is NULL or not there.
+    pub fn parameter(&self, number: u16) -> Option<(&'a [u8], bool)> {
         let mut cursor = Cursor::new(self.rest);
         let count = usize::from(cursor.u16().ok()?);
         let formats = cursor.bytes(count * 2).ok()?;
@@ -200,8 +200,10 @@ impl<'a> BindNames<'a> {
             }
         }
         let length = usize::try_from(cursor.i32().ok()?).ok()?;
-        // A text parameter's binary form is its bytes, so both formats read the same.
-        if 1 < format { None } else { cursor.bytes(length).ok() }
+        match format {
+            0 | 1 => cursor.bytes(length).ok().map(|bytes| (bytes, format == 1)),
+            _ => None,
+        }
     }
 }
 
@@ -262,9 +264,9 @@ mod tests {
         let bind = BindNames::read(good).expect("names");
         assert_eq!((bind.portal, bind.statement), (&b"p"[..], &b"s"[..]));
         assert_eq!(bind.check_rest(), Ok(()));
-        assert_eq!(bind.text_parameter(1), Some(&b"abc"[..]));
-        assert_eq!(bind.text_parameter(2), None);
-        assert_eq!(bind.text_parameter(3), None);
+        assert_eq!(bind.parameter(1), Some((&b"abc"[..], false)));
+        assert_eq!(bind.parameter(2), None);
+        assert_eq!(bind.parameter(3), None);
         for cut in 4..good.len() {
             let bind = BindNames::read(&good[..cut]).expect("names");
             assert_eq!(bind.check_rest(), Err(Malformed), "cut at {cut}");

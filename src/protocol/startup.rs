@@ -7,10 +7,27 @@ use crate::protocol::cursor::{Cursor, Malformed};
 /// PostgreSQL's `MAX_STARTUP_PACKET_LENGTH`, in bytes.
 pub const STARTUP_BYTES_MAX: usize = 10_000;
 
-/// Startup parameters and settings in `options`, together.
+/// Startup parameters, at most.
 const PARAMETERS_MAX: usize = 256;
 
 const PROTOCOL_3: u16 = 3;
+
+/// The newest minor version that we speak. 3.1 never was, and is spoken as 3.0.
+const MINOR_MAX: u16 = 2;
+
+/// From this minor version on, cancel keys are long.
+const MINOR_OF_LONG_KEYS: u16 = 2;
+
+/// PostgreSQL's `MAX_CANCEL_KEY_LENGTH`, in bytes, for keys that we make.
+const LONG_KEY_BYTES: usize = 32;
+const SHORT_KEY_BYTES: usize = 4;
+
+/// PostgreSQL looks at no longer key, in bytes.
+const CANCEL_KEY_BYTES_MAX: usize = 256;
+
+/// What a client asks of the protocol, and not of the server, begins so.
+const PROTOCOL_OPTION: &str = "_pq_.";
+
 const CANCEL_CODE: u32 = 80_877_102;
 const SSL_CODE: u32 = 80_877_103;
 const GSS_CODE: u32 = 80_877_104;
@@ -25,10 +42,10 @@ pub enum First {
 }
 
 /// What proves that a cancel comes from the client whose query it stops.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CancelKey {
     pub process: u32,
-    pub secret: u32,
+    pub secret: Box<[u8]>,
 }
 
 impl std::fmt::Debug for CancelKey {
@@ -44,10 +61,36 @@ pub struct Startup {
     pub user: String,
     /// As the client named it; PostgreSQL falls back to the user's name.
     pub database: String,
-    /// Run-time settings, by lower-case name; `options` first, own keys over them.
+    /// Switches of PostgreSQL's command line, unread: nobody hears of a mistake before its proof.
+    pub options: String,
+    /// Run-time settings, by lower-case name.
     pub settings: BTreeMap<String, String>,
-    /// `_pq_.` options, which nobody here knows.
+    /// `_pq_.` options, which nobody here knows, as they came.
     pub protocol_options: Vec<String>,
+}
+
+/// What we answer to a client that asks for more of the protocol than we know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Negotiation {
+    /// The version that will be spoken, major and minor in one word.
+    pub version: u32,
+    pub unknown_options: Vec<String>,
+}
+
+impl Startup {
+    pub fn negotiation(&self) -> Option<Negotiation> {
+        let is_newer = MINOR_MAX < self.minor_version;
+        let minor = self.minor_version.min(MINOR_MAX);
+        (is_newer || !self.protocol_options.is_empty()).then(|| Negotiation {
+            version: u32::from(PROTOCOL_3) << 16 | u32::from(minor),
+            unknown_options: self.protocol_options.clone(),
+        })
+    }
+
+    /// How long the cancel key is that this client can take.
+    pub fn key_bytes(&self) -> usize {
+        if self.minor_version < MINOR_OF_LONG_KEYS { SHORT_KEY_BYTES } else { LONG_KEY_BYTES }
+    }
 }
 
 /// A first packet that cannot be served. The words are PostgreSQL's where it has some.
@@ -55,7 +98,7 @@ pub struct Startup {
 pub enum StartupError {
     #[error("invalid length of startup packet")]
     Length,
-    #[error("unsupported frontend protocol {0}.{1}: server supports 3.0 to 3.0")]
+    #[error("unsupported frontend protocol {0}.{1}: server supports 3.0 to 3.{MINOR_MAX}")]
     Version(u16, u16),
     #[error("invalid startup packet layout: expected terminator as last byte")]
     Layout,
@@ -69,8 +112,8 @@ pub enum StartupError {
     NotUtf8,
     #[error("replication connections are not supported")]
     Replication,
-    #[error("invalid command-line argument for server process: {0}")]
-    Option(String),
+    #[error("invalid value for parameter \"replication\": \"{0}\"")]
+    ReplicationKind(String),
 }
 
 impl StartupError {
@@ -104,9 +147,11 @@ impl First {
 
 fn cancel(mut cursor: Cursor<'_>) -> Result<CancelKey, Malformed> {
     let process = cursor.i32()?.cast_unsigned();
-    let secret = cursor.i32()?.cast_unsigned();
-    cursor.end()?;
-    Ok(CancelKey { process, secret })
+    let secret = cursor.rest();
+    if !(1..=CANCEL_KEY_BYTES_MAX).contains(&secret.len()) {
+        return Err(Malformed);
+    }
+    Ok(CancelKey { process, secret: secret.into() })
 }
 
 fn startup(code: u32, mut cursor: Cursor<'_>) -> Result<Startup, StartupError> {
@@ -114,100 +159,78 @@ fn startup(code: u32, mut cursor: Cursor<'_>) -> Result<Startup, StartupError> {
     if major != PROTOCOL_3 {
         return Err(StartupError::Version(major, minor));
     }
-    let mut own: BTreeMap<String, String> = BTreeMap::new();
+    let mut startup = Startup { minor_version: minor, ..Startup::default() };
+    let mut parameters = 0;
     loop {
         let name = cursor.text().map_err(|_| StartupError::Layout)?;
         if name.is_empty() {
             break;
         }
         let value = cursor.text().map_err(|_| StartupError::Layout)?;
-        let name = utf8(name)?;
-        if PARAMETERS_MAX <= own.len() {
+        parameters += 1;
+        if PARAMETERS_MAX < parameters {
             return Err(StartupError::Many);
         }
-        if own.insert(name.clone(), utf8(value)?).is_some() {
-            return Err(StartupError::Twice(name));
-        }
+        startup.take(utf8(name)?, utf8(value)?)?;
     }
     cursor.end().map_err(|_| StartupError::Layout)?;
-    sort_out(minor, own)
+    if startup.user.is_empty() {
+        return Err(StartupError::NoUser);
+    }
+    if startup.database.is_empty() {
+        startup.database.clone_from(&startup.user);
+    }
+    Ok(startup)
 }
 
-/// Tells what is the connection's from what is a setting.
-fn sort_out(minor: u16, mut own: BTreeMap<String, String>) -> Result<Startup, StartupError> {
-    if own.remove("replication").is_some_and(|value| is_true(&value)) {
-        return Err(StartupError::Replication);
-    }
-    let user = own.remove("user").filter(|user| !user.is_empty()).ok_or(StartupError::NoUser)?;
-    let database = own.remove("database").filter(|name| !name.is_empty());
-    let mut settings = match own.remove("options") {
-        Some(options) => read_options(&options)?,
-        None => BTreeMap::new(),
-    };
-    let mut protocol_options = Vec::new();
-    for (name, value) in own {
-        if name.starts_with("_pq_.") {
-            protocol_options.push(name);
-        } else {
-            settings.insert(name.to_ascii_lowercase(), value);
+impl Startup {
+    /// Tells what is the connection's from what is a setting, whose last value counts.
+    fn take(&mut self, name: String, value: String) -> Result<(), StartupError> {
+        let own = match name.as_str() {
+            "user" => &mut self.user,
+            "database" => &mut self.database,
+            "options" => &mut self.options,
+            "replication" => return no_replication(value),
+            _ if name.starts_with(PROTOCOL_OPTION) => {
+                self.protocol_options.push(name);
+                return Ok(());
+            }
+            _ => {
+                self.settings.insert(name.to_ascii_lowercase(), value);
+                return Ok(());
+            }
+        };
+        // PostgreSQL takes the last one. Who reads the first one would be fooled.
+        if !own.is_empty() {
+            return Err(StartupError::Twice(name));
         }
+        *own = value;
+        Ok(())
     }
-    let database = database.unwrap_or_else(|| user.clone());
-    Ok(Startup { minor_version: minor, user, database, settings, protocol_options })
+}
+
+fn no_replication(value: String) -> Result<(), StartupError> {
+    match is_true(&value) {
+        Some(false) => Ok(()),
+        Some(true) => Err(StartupError::Replication),
+        None if value == "database" => Err(StartupError::Replication),
+        None => Err(StartupError::ReplicationKind(value)),
+    }
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, StartupError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| StartupError::NotUtf8)
 }
 
-/// As libpq's `parse_bool`; `replication=database` asks for logical replication.
-fn is_true(value: &str) -> bool {
-    !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "off" | "no" | "f" | "n")
-}
-
-/// Reads `-c name=value` and `--name=value` from the `options` parameter.
-fn read_options(options: &str) -> Result<BTreeMap<String, String>, StartupError> {
-    let mut settings = BTreeMap::new();
-    let mut words = split_options(options).into_iter();
-    while let Some(word) = words.next() {
-        let assignment = if word == "-c" {
-            words.next().ok_or_else(|| StartupError::Option(word.clone()))?
-        } else if let Some(rest) = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
-            rest.to_owned()
-        } else {
-            return Err(StartupError::Option(word));
-        };
-        let Some((name, value)) = assignment.split_once('=').filter(|(name, _)| !name.is_empty())
-        else {
-            return Err(StartupError::Option(word));
-        };
-        // PostgreSQL's ParseLongOption: a dash in the name stands for an underscore.
-        settings.insert(name.replace('-', "_").to_ascii_lowercase(), value.to_owned());
-        if PARAMETERS_MAX < settings.len() {
-            return Err(StartupError::Many);
-        }
+/// PostgreSQL's `parse_bool`: a word, or enough of its beginning.
+fn is_true(value: &str) -> Option<bool> {
+    let value = value.to_ascii_lowercase();
+    let begins = |word: &str, letters: usize| letters <= value.len() && word.starts_with(&value);
+    if begins("true", 1) || begins("yes", 1) || value == "on" || value == "1" {
+        return Some(true);
     }
-    Ok(settings)
-}
-
-/// PostgreSQL's `pg_split_opts`: white space parts, a backslash takes the next character as it is.
-fn split_options(options: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut characters = options.chars().peekable();
-    loop {
-        while characters.next_if(|c| c.is_ascii_whitespace()).is_some() {}
-        if characters.peek().is_none() {
-            return words;
-        }
-        let mut word = String::new();
-        while let Some(character) = characters.next_if(|c| !c.is_ascii_whitespace()) {
-            match character {
-                '\\' => word.extend(characters.next()),
-                other => word.push(other),
-            }
-        }
-        words.push(word);
-    }
+    let is_false = begins("false", 1) || begins("no", 1) || begins("off", 2) || value == "0";
+    is_false.then_some(false)
 }
 
 #[cfg(test)]
@@ -223,11 +246,13 @@ mod tests {
     #[track_caller]
     fn check(parameters: &[u8], expected: &str) {
         let told = match First::read(&packet(parameters)) {
-            Ok(First::Startup(s)) => format!("{}@{} {:?}", s.user, s.database, s.settings),
+            Ok(First::Startup(s)) => {
+                format!("{}@{} {:?} {}", s.user, s.database, s.settings, s.options)
+            }
             Ok(other) => format!("{other:?}"),
             Err(error) => error.to_string(),
         };
-        assert_eq!(told, expected);
+        assert_eq!(told.trim_end(), expected);
     }
 
     #[test]
@@ -235,12 +260,8 @@ mod tests {
         check(b"user\0ann\0\0", "ann@ann {}");
         check(b"user\0ann\0database\0b\0search_path\0a,b\0\0", r#"ann@b {"search_path": "a,b"}"#);
         check(
-            b"user\0ann\0options\0-c search_path=a --statement-timeout=5 -cx.y=a\\ b\0\0",
-            r#"ann@ann {"search_path": "a", "statement_timeout": "5", "x.y": "a b"}"#,
-        );
-        check(
-            b"user\0ann\0options\0-c search_path=a\0search_path\0b\0\0",
-            r#"ann@ann {"search_path": "b"}"#,
+            b"user\0ann\0options\0-c x=y\0Work_Mem\x004\0work_mem\x005\0\0",
+            r#"ann@ann {"work_mem": "5"} -c x=y"#,
         );
         check(b"user\0ann\0", "invalid startup packet layout: expected terminator as last byte");
         check(b"user\0ann\0\0x", "invalid startup packet layout: expected terminator as last byte");
@@ -253,16 +274,8 @@ mod tests {
         check(b"user\0a\0replication\0true\0\0", "replication connections are not supported");
         check(b"user\0a\0replication\0database\0\0", "replication connections are not supported");
         check(b"user\0a\0replication\0off\0\0", "a@a {}");
-        for bad in ["-c", "-c=", "-c =x", "-c x", "--", "-x", "foo"] {
-            let parameters = format!("user\0a\0options\0{bad}\0\0");
-            let word = bad.split(' ').next().expect("a word");
-            check(
-                parameters.as_bytes(),
-                &format!("invalid command-line argument for server process: {word}"),
-            );
-        }
-        check(b"user\0a\0options\0-c x=y\\\0\0", r#"a@a {"x": "y"}"#);
-        check(format!("user\0a\0options\0{}\0\0", " ".repeat(9_000)).as_bytes(), "a@a {}");
+        check(b"user\0a\0replication\0F\0\0", "a@a {}");
+        check(b"user\0a\0replication\0o\0\0", "invalid value for parameter \"replication\": \"o\"");
     }
 
     #[test]
@@ -273,5 +286,61 @@ mod tests {
         assert_eq!(body_bytes(8_u32.to_be_bytes()), Ok(4));
         assert_eq!(First::read(&SSL_CODE.to_be_bytes()), Ok(First::Ssl));
         assert_eq!(First::read(&[4, 210, 22, 47, 0]), Err(StartupError::Length));
+    }
+
+    #[test]
+    fn cancels() {
+        let read = |secret: &[u8]| {
+            let code = CANCEL_CODE.to_be_bytes();
+            First::read(&[&code[..], &[0, 0, 0, 7], secret].concat())
+        };
+        for secret in [&[1_u8, 2, 3, 4][..], &[7; 32], &[7], &[7; 256]] {
+            let key = CancelKey { process: 7, secret: secret.into() };
+            assert_eq!(read(secret), Ok(First::Cancel(key)));
+        }
+        assert_eq!(read(&[]), Err(StartupError::Length));
+        assert_eq!(read(&[7; 257]), Err(StartupError::Length));
+    }
+
+    /// What is answered, and the length of the cancel key: as PostgreSQL 18 does it.
+    #[test]
+    fn versions() {
+        #[track_caller]
+        fn check(
+            version: u32,
+            parameters: &[u8],
+            expected: Result<(Option<Negotiation>, usize), &str>,
+        ) {
+            let body = [&version.to_be_bytes()[..], parameters].concat();
+            let told = match First::read(&body) {
+                Ok(First::Startup(startup)) => Ok((startup.negotiation(), startup.key_bytes())),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            };
+            assert_eq!(told, expected.map_err(str::to_owned));
+        }
+        let (three, spoken) = (196_608, |version: u32, options: &[&str]| {
+            let unknown_options = options.iter().map(|&name| name.to_owned()).collect();
+            Some(Negotiation { version, unknown_options })
+        });
+        let user = b"user\0a\0\0";
+        check(three, user, Ok((None, 4)));
+        check(three + 1, user, Ok((None, 4)));
+        check(three + 2, user, Ok((None, 32)));
+        check(three + 3, user, Ok((spoken(three + 2, &[]), 32)));
+        check(three + 9999, user, Ok((spoken(three + 2, &[]), 32)));
+        let options = b"_pq_.zebra\0on\0user\0a\0_pq_.\0\0_pq_.ape\0off\0\0";
+        let names = ["_pq_.zebra", "_pq_.", "_pq_.ape"];
+        check(three, options, Ok((spoken(three, &names), 4)));
+        check(three + 1, options, Ok((spoken(three + 1, &names), 4)));
+        check(three + 2, options, Ok((spoken(three + 2, &names), 32)));
+        check(three + 7, options, Ok((spoken(three + 2, &names), 32)));
+        let words = |version| {
+            format!("unsupported frontend protocol {version}: server supports 3.0 to 3.2")
+        };
+        check(0x0002_0000, user, Err(&words("2.0")));
+        check(0x0004_0000, user, Err(&words("4.0")));
+        check(0x0001_0007, user, Err(&words("1.7")));
+        check(0, user, Err(&words("0.0")));
     }
 }

@@ -23,10 +23,10 @@ pub fn message(body: &[u8]) -> String {
     String::from_utf8_lossy(field(body, b'M').unwrap_or_default()).into_owned()
 }
 
-/// `cached plan must not change result type`, by the name of the function that says so: the words
-/// depend on the language.
+/// `cached plan must not change result type` or `cache lookup failed for type …`, by the name of
+/// the function or the code: the words depend on the language.
 pub fn is_of_outdated_plan(body: &[u8]) -> bool {
-    field(body, b'R') == Some(b"RevalidateCachedQuery")
+    field(body, b'R') == Some(b"RevalidateCachedQuery") || field(body, b'C') == Some(b"XX000")
 }
 
 #[cfg(test)]

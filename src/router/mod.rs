@@ -5,21 +5,25 @@
 //!      ─▶ one shard? ─▶ Plan { shard, reason, firmness }      several? ─▶ Refusal
 //! ```
 
+mod catalogue;
+mod plan;
 pub mod refusal;
 mod sight;
 
+pub use catalogue::affinity;
+pub use plan::{Firmness, Plan, Reason};
 pub use sight::Sight;
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::directory::{Residence, Shard, Snapshot};
+use crate::router::catalogue::Wants;
 use crate::router::refusal::Refusal;
 use crate::router::sight::Here;
 use crate::sql::{Access, Act, NameKind, Statement, Text, path};
-use crate::tenant::{SchemaName, Standing};
+use crate::tenant::{SchemaName, ShardName, Standing};
 
 /// The setting that scopes a session to one tenant, unqualified names and all.
 pub const TENANT_SETTING: &str = "veneer.tenant";
@@ -109,67 +113,13 @@ pub struct Asker<'a> {
     pub start_path: &'a Path,
     /// What they may become when the open transaction, or a part of it, ends.
     pub earlier: &'a [Sight<'a>],
-}
-
-/// What to do with a text, and why.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub shard: Arc<Shard>,
-    pub reason: Reason,
-    pub firmness: Firmness,
-}
-
-/// Whether another shard would have done as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Firmness {
-    /// Tenantless reads only: a transaction that has run nothing else may still move.
-    Soft,
-    /// Names no home, but is more than a read (a function, FETCH, LISTEN): it stays where the
-    /// transaction is.
-    Loose,
-    Firm,
-}
-
-/// The rule that chose the shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// A qualifier, or a literal that names an object.
-    Named(SchemaName),
-    /// `veneer.tenant`.
-    Scope(SchemaName),
-    /// The first tenant of `search_path`.
-    Path(SchemaName),
-    /// A shared schema, which lives on home.
-    Shared(SchemaName),
-    /// Nothing names a tenant.
-    Home,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(tenant) => write!(f, "the statement names \"{tenant}\""),
-            Self::Scope(tenant) => write!(f, "{TENANT_SETTING} is \"{tenant}\""),
-            Self::Path(tenant) => write!(f, "search_path selects \"{tenant}\""),
-            Self::Shared(schema) => write!(f, "shared schema \"{schema}\" lives on home"),
-            Self::Home => f.write_str("nothing names a tenant"),
-        }
-    }
-}
-
-impl Reason {
-    pub fn tenant(&self) -> Option<&SchemaName> {
-        match self {
-            Self::Named(tenant) | Self::Scope(tenant) | Self::Path(tenant) => Some(tenant),
-            Self::Shared(_) | Self::Home => None,
-        }
-    }
+    /// The shard that last answered: what numbers (OIDs) the session holds are that shard's.
+    pub affinity: Option<&'a ShardName>,
 }
 
 /// Decides where a text goes, all of it.
 pub fn route(text: &Text, asker: &Asker<'_>, directory: &Snapshot) -> Result<Plan, Refusal> {
-    let mut draft =
-        Draft { asker, directory, goals: Vec::new(), forbidden: Vec::new(), lead: None };
+    let mut draft = Draft::new(asker, directory);
     let mut here = Here::new(asker);
     for statement in &text.statements {
         draft.add(statement, &here)?;
@@ -204,6 +154,7 @@ struct Draft<'a> {
     asker: &'a Asker<'a>,
     directory: &'a Snapshot,
     goals: Vec<(Arc<Shard>, Reason)>,
+    wants: Wants,
     /// Tenants that PostgreSQL might look a name up in and the user may not use.
     forbidden: Vec<&'a Residence>,
     /// What names mean for the first statement that is more than a SET, or behind all SETs.
@@ -211,6 +162,11 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    fn new(asker: &'a Asker<'a>, directory: &'a Snapshot) -> Self {
+        let (goals, wants, forbidden) = (Vec::new(), Wants::default(), Vec::new());
+        Self { asker, directory, goals, wants, forbidden, lead: None }
+    }
+
     fn add(&mut self, statement: &Statement, here: &Here<'a>) -> Result<(), Refusal> {
         match statement.access {
             Access::Lifecycle => return Err(Refusal::Lifecycle),
@@ -220,19 +176,23 @@ impl<'a> Draft<'a> {
         if statement.act == Act::TwoPhase {
             return Err(Refusal::TwoPhase);
         }
-        for name in &statement.names {
-            self.add_name(&name.schema, name.kind, statement.access)?;
-        }
         if let ([sight], None) = (&here.sights[..], &self.lead)
             && statement.access != Access::Nothing
         {
             self.lead = Some(sight.clone());
         }
+        if let Some(asks) = catalogue::question(statement) {
+            let is_scoped = here.sights.iter().any(|sight| sight.scope.is_some());
+            return self.add_question(statement, asks, is_scoped);
+        }
+        for name in &statement.names {
+            self.add_name(&name.schema, name.kind, statement.access)?;
+        }
         for sight in &here.sights {
             if statement.unqualified {
                 self.add_unqualified(sight, statement.access)?;
             }
-            if statement.access != Access::Nothing && !statement.catalogue {
+            if statement.access != Access::Nothing && statement.catalogue.is_none() {
                 let tenants = sight.path.tenants(self.directory);
                 self.forbidden.extend(tenants.filter(|t| !(self.asker.may_use)(t.tenant.as_str())));
             }
@@ -295,6 +255,12 @@ impl<'a> Draft<'a> {
         reason: Reason,
         access: Access,
     ) -> Result<(), Refusal> {
+        self.check_tenant(residence, access)?;
+        self.goals.push((residence.shard.clone(), reason));
+        Ok(())
+    }
+
+    fn check_tenant(&self, residence: &Residence, access: Access) -> Result<(), Refusal> {
         let tenant = &residence.tenant;
         if !(self.asker.may_use)(tenant.as_str()) {
             let user = self.asker.user.to_owned();
@@ -306,7 +272,6 @@ impl<'a> Draft<'a> {
             Standing::ReadOnly => return Err(Refusal::ReadOnly(tenant.clone())),
             standing => return Err(Refusal::Unavailable { tenant: tenant.clone(), standing }),
         }
-        self.goals.push((residence.shard.clone(), reason));
         Ok(())
     }
 
@@ -329,28 +294,32 @@ impl<'a> Draft<'a> {
 
     fn decide(mut self, text: &Text) -> Result<Plan, Refusal> {
         let Some((shard, _)) = self.goals.first() else {
-            return self.anywhere(text);
+            let harmful = text.statements.iter().find(|statement| !is_harmless(statement));
+            return match self.wants.is_empty() {
+                true => self.anywhere(harmful),
+                false => self.answer(harmful.is_none()),
+            };
         };
         self.check_path(shard)?;
-        if self.goals.iter().any(|(other, _)| other.name != shard.name) {
+        let wants = std::mem::take(&mut self.wants);
+        let elsewhere = wants.elsewhere(shard, self.directory.home());
+        self.goals.extend(elsewhere);
+        if self.goals.iter().any(|(other, _)| other.name != self.goals[0].0.name) {
             return Err(Refusal::SeveralShards(places(&self.goals)));
         }
         let (shard, reason) = self.goals.swap_remove(0);
-        Ok(Plan { shard, reason, firmness: Firmness::Firm })
+        Ok(Plan { shard, reason, firmness: Firmness::Firm, also: None })
     }
 
     /// Nothing names a home.
-    fn anywhere(mut self, text: &Text) -> Result<Plan, Refusal> {
-        let harmless = |statement: &&Statement| match statement.access {
-            Access::Nothing => true,
-            Access::Read => statement.catalogue,
-            _ => false,
-        };
-        let harmful = text.statements.iter().find(|statement| !harmless(statement));
-        let (shard, reason) = match &self.lead {
+    fn anywhere(mut self, harmful: Option<&Statement>) -> Result<Plan, Refusal> {
+        let (mut shard, mut reason) = match &self.lead {
             Some(sight) => seen_from(sight.scope.as_deref(), &sight.path, self.directory),
             None => base(self.asker, self.directory),
         };
+        if self.wants.is_for_home() && harmful.is_none() {
+            (shard, reason) = (self.directory.home(), Reason::Schemas);
+        }
         if let (Some(statement), Some(tenant)) = (harmful, reason.tenant()) {
             // A function without a qualifier is looked up in the tenant's schema.
             if let Some(residence) = self.directory.residence(tenant.as_str()) {
@@ -359,7 +328,16 @@ impl<'a> Draft<'a> {
         }
         self.check_path(shard)?;
         let firmness = if harmful.is_some() { Firmness::Loose } else { Firmness::Soft };
-        Ok(Plan { shard: shard.clone(), reason, firmness })
+        Ok(Plan { shard: shard.clone(), reason, firmness, also: None })
+    }
+}
+
+/// Asks nothing of anyone's rows, and runs nobody's code.
+fn is_harmless(statement: &Statement) -> bool {
+    match statement.access {
+        Access::Nothing => true,
+        Access::Read => statement.catalogue.is_some(),
+        _ => false,
     }
 }
 
@@ -372,7 +350,9 @@ fn places(goals: &[(Arc<Shard>, Reason)]) -> Vec<refusal::Place> {
                 format!("tenant \"{name}\"")
             }
             Reason::Shared(name) => format!("shared schema \"{name}\""),
-            Reason::Home => "what belongs to no tenant".to_owned(),
+            Reason::Home | Reason::Schemas => "what belongs to no tenant".to_owned(),
+            // Told by its shard.
+            Reason::Affinity(_) => "what an OID names".to_owned(),
         };
         let place = refusal::Place { what, shard: shard.name.clone() };
         if !places.contains(&place) {

@@ -32,7 +32,7 @@ fn directory() -> Snapshot {
 
 /// A case is `path | tenants | statement`, and the answer `shard (firmness): reason` or the
 /// refusal. The path may be followed by ` @scope`, ` start:path`, ` was:path` (what the end of the
-/// transaction may bring back) and ` refuse` (`no_tenant`); tenants are `all` or a list.
+/// transaction may bring back), ` affinity:shard` and ` refuse` (`no_tenant`); tenants are `all` or a list.
 #[track_caller]
 fn check(case: &str, expected: &str) {
     let [session, tenants, sql] = case.splitn(3, '|').map(str::trim).collect::<Vec<_>>()[..] else {
@@ -40,6 +40,7 @@ fn check(case: &str, expected: &str) {
     };
     let role = RoleName::stored("joe").unwrap();
     let (mut path, mut scope, mut start) = (String::new(), None, String::new());
+    let mut affinity = None;
     let (mut earlier, mut settings) = (Vec::new(), Settings::default());
     for word in session.split_whitespace() {
         if let Some(tenant) = word.strip_prefix('@') {
@@ -49,6 +50,8 @@ fn check(case: &str, expected: &str) {
         } else if let Some(text) = word.strip_prefix("was:") {
             let path = Cow::Owned(Path::read(text, role.as_str()));
             earlier.push(Sight { path, scope: None });
+        } else if let Some(shard) = word.strip_prefix("affinity:") {
+            affinity = Some(ShardName::stored(shard).unwrap());
         } else if word == "refuse" {
             settings.no_tenant = NoTenant::Refuse;
         } else {
@@ -66,11 +69,13 @@ fn check(case: &str, expected: &str) {
         start_scope: None,
         start_path: &Path::read(&start, role.as_str()),
         earlier: &earlier,
+        affinity: affinity.as_ref(),
     };
     let text = Reader::new(&Default::default()).read_now(sql.as_bytes()).expect(sql);
     let told = match route(&text, &asker, &directory()) {
-        Ok(Plan { shard, reason, firmness }) => {
-            format!("{} ({firmness:?}): {reason}", shard.name)
+        Ok(Plan { shard, reason, firmness, also }) => {
+            let also = also.map(|also| format!(" or {}", also.name)).unwrap_or_default();
+            format!("{}{also} ({firmness:?}): {reason}", shard.name)
         }
         Err(refusal) => refusal.to_string(),
     };
@@ -90,11 +95,11 @@ fn a_qualifier_beats_the_path() {
     check("| all | SELECT * FROM acme.t, core.u", SEVERAL);
     check("core | all | SELECT * FROM acme.t JOIN u USING (id)", SEVERAL);
     check("| all | SELECT acme.f()", "one (Firm): the statement names \"acme\"");
-    check("| all | SELECT 'core.t'::regclass", "two (Firm): the statement names \"core\"");
+    check("| all | SELECT 'core.t'::regclass", "two (Passing): the statement names \"core\"");
     check("| all | SELECT nextval('core.s')", "two (Firm): the statement names \"core\"");
     check(
         "| all | SELECT 1 FROM pg_namespace WHERE nspname = 'core'",
-        "two (Firm): the statement names \"core\"",
+        "two or home (Passing): the statement names \"core\"",
     );
     check("| all | SELECT * FROM acmee.t", "schema \"acmee\" does not exist");
     check("| all | SELECT acmee.f()", "schema \"acmee\" does not exist");
@@ -274,4 +279,140 @@ fn what_is_not_a_tenants_to_do() {
     check("| all | DROP OWNED BY joe", "DROP OWNED concerns every shard");
     check("acme | all | PREPARE TRANSACTION 'x'", "two-phase commit is not supported");
     check("acme | all | SELECT * FROM t; COMMIT PREPARED 'x'", "two-phase commit is not supported");
+}
+
+const SCHEMAS: &str = "home (Soft): home knows every schema";
+
+#[test]
+fn tenants_that_the_catalogue_is_asked_about() {
+    let one = "one (Passing): the statement names \"acme\"";
+    let also = "one or home (Passing): the statement names \"acme\"";
+    let both = "home (Passing): home knows every schema";
+    check("| all | SELECT 1 FROM pg_namespace WHERE nspname = 'acme'", also);
+    check("core | all | SELECT to_regnamespace('acme')", also);
+    check("@core | all | SELECT 1 FROM pg_namespace WHERE nspname = 'acme'", also);
+    check("| all | SELECT 1 FROM pg_tables WHERE schemaname = 'acme'", one);
+    check("| all | SELECT oid FROM pg_namespace WHERE nspname = 'acme'", one);
+    check("| all | SELECT 1 FROM pg_namespace WHERE nspname IN ('acme', 'bolt')", also);
+    check("| all | SELECT 1 FROM pg_namespace WHERE nspname IN ('acme', 'core')", both);
+    check("| all | SELECT to_regnamespace('acme'), to_regnamespace('core')", both);
+    check("| all | SELECT 1 FROM pg_tables WHERE schemaname IN ('acme', 'core')", SEVERAL);
+    check("| all | SELECT 1 FROM pg_tables WHERE schemaname IN ('acme', 'bolt')", one);
+    check(
+        "| all | SELECT 1 FROM pg_namespace WHERE nspname = 'attic'",
+        "home (Passing): the statement names \"attic\"",
+    );
+    check("| all | SELECT to_regnamespace('acme'); SELECT to_regnamespace('core')", both);
+    check("| all | SELECT to_regnamespace('acme'); SELECT nspname FROM pg_namespace", both);
+    check("| all | SELECT to_regnamespace('acme'); SELECT 'core.t'::regclass", SEVERAL);
+    check(
+        "| all | SELECT to_regnamespace('acme'), f()",
+        "one (Firm): the statement names \"acme\"",
+    );
+    // Rows are where they are.
+    check("core | all | SELECT * FROM t; SELECT to_regnamespace('acme')", SEVERAL);
+    check(
+        "attic | all | SELECT * FROM t; SELECT to_regnamespace('acme')",
+        "home (Firm): search_path selects \"attic\"",
+    );
+    check(
+        "| all | SELECT to_regnamespace('acme'); SELECT * FROM acme.t",
+        "one (Firm): the statement names \"acme\"",
+    );
+    // That a schema exists is no secret, and no work for its shard.
+    check("| acme | SELECT 1 FROM pg_namespace WHERE nspname = 'bolt'", both);
+    check("| acme | SELECT 1 FROM pg_tables WHERE schemaname = 'bolt'", NOT_BOLT);
+    check("| all | SELECT to_regnamespace('asleep')", both);
+    let asleep = "tenant \"asleep\" is not accepting queries: it is suspended";
+    check("| all | SELECT 1 FROM pg_tables WHERE schemaname = 'asleep'", asleep);
+}
+
+#[test]
+fn lists_of_the_catalogue() {
+    check("| all | SELECT nspname FROM pg_namespace", SCHEMAS);
+    check("core | all | SELECT nspname FROM pg_namespace", SCHEMAS);
+    check("core | all | SELECT schema_name FROM information_schema.schemata", SCHEMAS);
+    check("core | all | SELECT 1 FROM pg_namespace WHERE nspname = 'nobody'", SCHEMAS);
+    check("core | all | SELECT 1 FROM pg_namespace WHERE nspname LIKE 'ac%'", SCHEMAS);
+    check("core | all | SELECT 1 FROM pg_namespace WHERE nspname <> 'acme'", SCHEMAS);
+    check("core | all | SELECT rolname FROM pg_roles", SCHEMAS);
+    check("core | all | SELECT datname FROM pg_database", SCHEMAS);
+    check(
+        "@core | all | SELECT nspname FROM pg_namespace",
+        "two (Soft): veneer.tenant is \"core\"",
+    );
+    let core = "two (Soft): search_path selects \"core\"";
+    check("core | all | SELECT oid, nspname FROM pg_namespace", core);
+    check("core | all | SELECT relname FROM pg_class", core);
+    check("core | all | SELECT relname FROM pg_class WHERE relname = 'acme'", core);
+    check("core | all | SELECT nspname FROM pg_namespace; SELECT relname FROM pg_class", core);
+    check("core | all | SELECT 1; SELECT nspname FROM pg_namespace", SCHEMAS);
+}
+
+#[test]
+fn objects_by_their_numbers() {
+    let two = "two (Passing): shard \"two\" has given out the OIDs";
+    check("affinity:two | all | SELECT 1 FROM pg_class WHERE oid = '16395'", two);
+    check("acme affinity:two | all | SELECT pg_get_indexdef(16395)", two);
+    check("@acme affinity:two | all | SELECT pg_get_indexdef(16395)", two);
+    check("affinity:two | all | SELECT nspname FROM pg_namespace WHERE oid = 16400", two);
+    check(
+        "affinity:two | all | SELECT 1 FROM pg_class WHERE oid = 1259",
+        "home (Soft): nothing names a tenant",
+    );
+    check("acme | all | SELECT pg_get_indexdef(16395)", "one (Soft): search_path selects \"acme\"");
+    check(
+        "acme affinity:gone | all | SELECT pg_get_indexdef(16395)",
+        "one (Soft): search_path selects \"acme\"",
+    );
+    check(
+        "affinity:two | all | SELECT 1 FROM pg_class, pg_namespace n WHERE pg_class.oid = 16395 AND nspname = 'acme'",
+        "one (Passing): the statement names \"acme\"",
+    );
+    check("affinity:two | all | SELECT pg_get_indexdef(16395); SELECT * FROM acme.t", SEVERAL);
+}
+
+/// What the session holds after each statement: `shard that answers: statement`.
+#[test]
+fn affinity_follows_what_was_answered() {
+    let directory = directory();
+    let mut affinity = None;
+    for (shard, sql, expected) in [
+        ("home", "SELECT 1", None),
+        ("two", "SELECT 1 FROM pg_tables WHERE schemaname = 'core'", Some("two")),
+        ("home", "SELECT 1", Some("two")),
+        ("home", "SHOW search_path", Some("two")),
+        ("home", "SET search_path = acme", Some("two")),
+        ("two", "SELECT pg_get_indexdef(16395)", Some("two")),
+        ("home", "SELECT 1 FROM pg_class WHERE oid = $1", Some("two")),
+        ("one", "SELECT * FROM acme.t", Some("one")),
+        ("home", "SELECT nspname FROM pg_namespace", Some("one")),
+        ("home", "SELECT to_regnamespace('core')", Some("one")),
+        ("two", "SELECT to_regnamespace('core')", Some("two")),
+        ("home", "SELECT to_regnamespace('core'), to_regnamespace('acme')", Some("two")),
+        ("home", "SELECT oid, nspname FROM pg_namespace", Some("home")),
+        ("two", "SELECT f()", Some("two")),
+        ("two", "SET veneer.tenant = acme", None),
+        ("two", "INSERT INTO core.t VALUES (1)", Some("two")),
+        ("home", "RESET ALL", None),
+    ] {
+        let text = Reader::new(&Default::default()).read_now(sql.as_bytes()).expect(sql);
+        let nowhere = Path::default();
+        let asker = Asker {
+            settings: &Settings::default(),
+            user: "joe",
+            may_use: &|_| true,
+            role: "joe",
+            scope: None,
+            path: &nowhere,
+            start_scope: None,
+            start_path: &nowhere,
+            earlier: &[],
+            affinity: affinity.as_ref(),
+        };
+        let plan = route(&text, &asker, &directory).expect(sql);
+        let shard = ShardName::stored(shard).unwrap();
+        affinity = super::affinity(affinity.as_ref(), &text, &plan, &shard);
+        assert_eq!(affinity.as_ref().map(ShardName::as_str), expected, "{sql}");
+    }
 }

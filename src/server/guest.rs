@@ -6,15 +6,19 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use crate::auth::users::User;
+use crate::backend::CANCEL_WAIT_MAX;
 use crate::backend::settings::{SettingMap, Told};
 use crate::client::login::{Client, LoginError};
 use crate::client::{GreetError, Greeting, Newcomer, greet};
+use crate::directory::Shard;
 use crate::protocol::answer::{self, Report, Severity, Status};
-use crate::protocol::startup::StartupError;
+use crate::protocol::options::{self, OptionError};
+use crate::protocol::startup::{CancelKey, StartupError};
 use crate::protocol::wire::Wire;
 use crate::router::TENANT_SETTING;
 use crate::server::House;
@@ -26,6 +30,15 @@ use crate::tls::Socket;
 /// Settings that cannot fail, and need no shard's opinion.
 const HARMLESS: [&str; 3] = [APPLICATION, "search_path", TENANT_SETTING];
 
+/// Shards beside home that are asked about start values while home is down.
+const JUDGES_MAX: usize = 2;
+
+/// Who is let in.
+enum Welcomed<'h> {
+    Session(Box<Session>, SemaphorePermit<'h>),
+    Cancel(CancelKey, Socket),
+}
+
 impl House {
     pub(super) async fn serve_guest(&self, socket: TcpStream) {
         if let Err(error) = socket.set_nodelay(true) {
@@ -36,23 +49,25 @@ impl House {
             debug!("a login took too long");
             return;
         };
-        if let Some((session, _seat)) = welcomed {
-            let end = session.run(self.closing.clone()).await;
-            debug!(reason = ?end.to_string(), "a session ended");
+        match welcomed {
+            Some(Welcomed::Session(session, _seat)) => {
+                let end = session.run(self.closing.clone()).await;
+                debug!(reason = ?end.to_string(), "a session ended");
+            }
+            // It has its own patience: a login's could end it on its way to the shard.
+            Some(Welcomed::Cancel(key, _socket)) => {
+                let cancelled = timeout(CANCEL_WAIT_MAX, self.cancels.cancel(key)).await;
+                debug!(in_time = cancelled.is_ok(), "a cancel");
+            }
+            None => {}
         }
     }
 
-    /// All up to the first `ReadyForQuery`; `None` when there is no session to run.
-    async fn welcome(
-        &self,
-        socket: TcpStream,
-    ) -> Option<(Session, tokio::sync::SemaphorePermit<'_>)> {
+    /// All up to the first `ReadyForQuery`; `None` when there is nothing more to do.
+    async fn welcome(&self, socket: TcpStream) -> Option<Welcomed<'_>> {
         let newcomer = match greet(socket, &self.tls).await {
             Ok(Greeting::Login(newcomer)) => newcomer,
-            Ok(Greeting::Cancel(key)) => {
-                self.cancels.cancel(key).await;
-                return None;
-            }
+            Ok(Greeting::Cancel(key, socket)) => return Some(Welcomed::Cancel(key, socket)),
             Err(error) => {
                 turn_away_unread(error).await;
                 return None;
@@ -63,23 +78,20 @@ impl House {
             newcomer.turn_away(&report).await;
             return None;
         }
+        let mut client = self.log_in(newcomer).await?;
+        // Behind the proof: whoever has none must not keep others out by being slow.
         let Ok(seat) = self.seats.try_acquire() else {
-            newcomer
-                .turn_away(&Report::fatal(
-                    code::TOO_MANY_CONNECTIONS,
-                    "sorry, too many clients already",
-                ))
-                .await;
+            let message = "sorry, too many clients already";
+            tell(&mut client.wire, Report::fatal(code::TOO_MANY_CONNECTIONS, message)).await;
             return None;
         };
-        let mut client = self.log_in(newcomer).await?;
         match self.begin(&mut client).await {
             Ok((identity, listed)) => {
                 if client.wire.flush().await.is_err() {
                     return None;
                 }
                 let session = Session::new(self.parts.clone(), client.wire, identity, listed);
-                Some((session, seat))
+                Some(Welcomed::Session(Box::new(session), seat))
             }
             Err(report) => {
                 info!(user = %client.user.name, code = %report.code, message = ?report.message, "a login failed");
@@ -113,7 +125,9 @@ impl House {
         client: &mut Client,
     ) -> Result<(Identity, crate::session::cancel::Listed), Report> {
         self.find_database(client)?;
-        let start = start_values(std::mem::take(&mut client.settings))?;
+        let mut settings = read_options(&client.options)?;
+        settings.extend(std::mem::take(&mut client.settings));
+        let start = start_values(settings)?;
         let snapshot = self.parts.directory.snapshot();
         let home = snapshot.home();
         let user: &Arc<User> = &client.user;
@@ -123,19 +137,26 @@ impl House {
         // Clients of a role who start alike share what they are told.
         let mut parameters = facts.parameters.clone();
         if start.iter().any(|(setting, _)| !HARMLESS.contains(&setting)) {
-            parameters = self.roles.try_start(&login.role, &pool, &start).await?;
+            let others = snapshot.shards().filter(|shard| shard.name != home.name);
+            let pool_of =
+                |shard: &Arc<Shard>| self.parts.pools.pool(shard, user.login(&shard.name));
+            let others: Vec<_> = others.take(JUDGES_MAX).map(pool_of).collect();
+            parameters = self.roles.try_start(&login.role, &pool, &others, &start).await?;
         }
-        let application = start.get(APPLICATION).and_then(Told::text).unwrap_or_default();
+        // A role may have one of its own.
+        let application = start.get(APPLICATION).and_then(Told::text);
+        let application =
+            application.or(parameters.get(APPLICATION).map(String::as_str)).unwrap_or_default();
         let listed = self
             .cancels
-            .list()
+            .list(client.key_bytes)
             .map_err(|_| Report::fatal(code::INTERNAL, "no random numbers for a cancel key"))?;
         let out = &mut client.wire.outbox;
         for (name, value) in parameters.iter().filter(|(name, _)| *name != APPLICATION) {
             answer::parameter_status(name, value, out);
         }
         answer::parameter_status(APPLICATION, application, out);
-        answer::backend_key_data(listed.key, out);
+        answer::backend_key_data(&listed.key, out);
         answer::ready(Status::Idle, out);
         let role_path = facts.path.clone();
         let identity = Identity { user: user.clone(), start, role_path, reported: parameters };
@@ -161,6 +182,19 @@ impl House {
     }
 }
 
+fn read_options(options: &str) -> Result<BTreeMap<String, String>, Report> {
+    let settings = options::read(options).map_err(|error| {
+        let report = Report::fatal(code::SYNTAX, error.to_string());
+        match error {
+            OptionError::Argument(_) => {
+                report.hint("Try \"postgres --help\" for more information.")
+            }
+            OptionError::Value(_) => report,
+        }
+    })?;
+    Ok(settings.into_iter().collect())
+}
+
 /// A client's start values, or the reason why they cannot be had.
 fn start_values(settings: BTreeMap<String, String>) -> Result<SettingMap, Report> {
     let mut values = BTreeMap::new();
@@ -171,7 +205,8 @@ fn start_values(settings: BTreeMap<String, String>) -> Result<SettingMap, Report
         }
         if setting == "search_path" && path::split(&value).is_err() {
             let message = format!("invalid value for parameter \"search_path\": \"{value}\"");
-            return Err(Report::fatal(code::INVALID_PARAMETER, message));
+            let report = Report::fatal(code::INVALID_PARAMETER, message);
+            return Err(report.detail("List syntax is invalid."));
         }
         // Every backend has these already.
         if matches!(setting.as_str(), "client_encoding" | "standard_conforming_strings") {
@@ -215,14 +250,21 @@ async fn turn_away_unread(error: GreetError) {
         StartupError::Length => return,
         StartupError::Version(..) | StartupError::Replication => code::FEATURE_NOT_SUPPORTED,
         StartupError::NoUser => code::NO_USER,
-        StartupError::Option(_) => code::SYNTAX,
+        StartupError::ReplicationKind(_) => code::INVALID_PARAMETER,
         StartupError::NotUtf8 => code::INVALID_BYTES,
         StartupError::Layout | StartupError::Many | StartupError::Twice(_) => {
             code::PROTOCOL_VIOLATION
         }
     };
     let mut out = BytesMut::new();
-    Report::fatal(code, source.to_string()).write(&mut out);
+    let report = Report::fatal(code, source.to_string());
+    let report = match source {
+        StartupError::ReplicationKind(_) => {
+            report.hint("Valid values are: \"false\", 0, \"true\", 1, \"database\".")
+        }
+        _ => report,
+    };
+    report.write(&mut out);
     let _ = socket.write_all(&out).await;
     let _ = socket.flush().await;
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -67,6 +68,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let (shards, tenants) = (snapshot.shards().len(), snapshot.tenants().len());
     let directory = Directory::new(snapshot);
 
+    raise_file_limit();
     let address = config.door.listen;
     let listener = TcpListener::bind(address)
         .await
@@ -75,6 +77,15 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     info!(%address, shards, tenants, "listening");
     let house = Arc::new(House::build(config, users, tls, directory));
     house.open(listener, follower, stop).await
+}
+
+/// Each connection is an open file, and the usual limit is one for programs that have few.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 impl House {

@@ -58,11 +58,13 @@ impl Roles {
         Ok(facts)
     }
 
-    /// Has home judge a client's start values; gives what it reports with them.
+    /// Has home judge a client's start values; gives what it reports with them. With home down, one
+    /// of the `other` shards judges, this once.
     pub async fn try_start(
         &self,
         role: &RoleName,
-        pool: &Pool,
+        home: &Pool,
+        others: &[Arc<Pool>],
         start: &SettingMap,
     ) -> Result<Arc<BTreeMap<String, String>>, Report> {
         let difference = start.difference(Some(&SettingMap::default()));
@@ -74,11 +76,16 @@ impl Roles {
         if let Some(tried) = self.tried.get(&key) {
             return Ok(tried.clone());
         }
-        let mut lease = take(pool).await?;
-        ask_backend(lease.backend(), &format!("RESET ALL;{}", key.1)).await?;
-        lease.backend().told = Some(start.clone());
-        let reported = Arc::new(lease.backend().parameters.clone());
-        lease.give_back();
+        let mut judged = judge(home, &key.1, start).await;
+        if judged.as_ref().is_err_and(is_down) {
+            for pool in others {
+                judged = judge(pool, &key.1, start).await;
+                if !judged.as_ref().is_err_and(is_down) {
+                    return judged;
+                }
+            }
+        }
+        let reported = judged?;
         if self.tried.len() < TRIED_MAX {
             self.tried.insert(key, reported.clone());
         }
@@ -86,9 +93,26 @@ impl Roles {
     }
 }
 
+async fn judge(
+    pool: &Pool,
+    sql: &str,
+    start: &SettingMap,
+) -> Result<Arc<BTreeMap<String, String>>, Report> {
+    let mut lease = take(pool).await?;
+    ask_backend(lease.backend(), &format!("RESET ALL;{sql}")).await?;
+    lease.backend().told = Some(start.clone());
+    let reported = Arc::new(lease.backend().parameters.clone());
+    lease.give_back();
+    Ok(reported)
+}
+
+fn is_down(report: &Report) -> bool {
+    report.code == code::CANNOT_CONNECT
+}
+
 async fn take(pool: &Pool) -> Result<Lease, Report> {
     pool.lease().await.map_err(|error| {
-        tracing::warn!(%error, source = ?std::error::Error::source(&error).map(ToString::to_string), "home cannot greet");
+        tracing::warn!(%error, source = ?std::error::Error::source(&error).map(ToString::to_string), "a shard cannot greet");
         let code = match error {
             PoolError::Unreachable { .. } => code::CANNOT_CONNECT,
             PoolError::Exhausted { .. } => code::TOO_MANY_CONNECTIONS,
@@ -99,7 +123,7 @@ async fn take(pool: &Pool) -> Result<Lease, Report> {
 
 /// Runs a text of ours and gives the first column of its last row.
 async fn ask_backend(backend: &mut Backend, sql: &str) -> Result<Option<String>, Report> {
-    let lost = || Report::error(code::CANNOT_CONNECT, "the home shard does not answer");
+    let lost = || Report::error(code::CANNOT_CONNECT, "a shard does not answer");
     match timeout(ASK_WAIT_MAX, converse(backend, sql)).await {
         Ok(Some(answer)) => answer,
         Ok(None) | Err(_) => Err(lost()),
@@ -135,7 +159,7 @@ fn first_column(body: &[u8]) -> Option<String> {
 
 /// A shard's error about a start value ends the login, as on PostgreSQL.
 fn read_error(body: &[u8]) -> Report {
-    let mut report = Report::fatal(code::PROTOCOL_VIOLATION, "the home shard refuses");
+    let mut report = Report::fatal(code::PROTOCOL_VIOLATION, "a shard refuses");
     let mut cursor = Cursor::new(body);
     while let (Ok(field), Ok(text)) = (cursor.byte(), cursor.text()) {
         let text = String::from_utf8_lossy(text).into_owned();

@@ -1,11 +1,13 @@
 //! From a client's cancel key to the backend that works for it now.
 
+use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use dashmap::DashMap;
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tracing::debug;
 
 use crate::backend::Target;
@@ -15,13 +17,50 @@ use crate::protocol::startup::CancelKey;
 #[derive(Debug, Default)]
 pub struct Reach {
     /// Held while a cancel is under way: the backend is not handed on before its end.
-    target: Mutex<Option<Arc<Target>>>,
+    target: Mutex<Aim>,
+    /// What a cancel must not hit has been answered.
+    settled: Notify,
     cancelled: AtomicBool,
 }
 
+/// What a cancel may stop.
+#[derive(Debug, Default)]
+pub enum Aim {
+    #[default]
+    Nothing,
+    /// The backend is told what veneer has to say to it; the client's own request stands behind.
+    Soon,
+    At(Arc<Target>),
+}
+
 impl Reach {
-    pub async fn set(&self, target: Option<Arc<Target>>) {
-        *self.target.lock().await = target;
+    pub async fn set(&self, aim: Aim) {
+        *self.target.lock().await = aim;
+        self.settled.notify_waiters();
+    }
+
+    /// Stops what the session runs, once that is its client's own.
+    async fn cancel(&self) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            let aim = self.target.lock().await;
+            match &*aim {
+                Aim::Nothing => return,
+                Aim::At(target) => {
+                    self.cancelled.store(true, Ordering::Release);
+                    if let Err(error) = target.cancel().await {
+                        debug!(%error, "a cancel did not reach its shard");
+                    }
+                    return;
+                }
+                Aim::Soon => {
+                    // Heard from here on, so that it is not missed between the two.
+                    settled.as_mut().enable();
+                }
+            }
+            drop(aim);
+            settled.await;
+        }
     }
 
     /// Whether a cancel was sent since the last time that this was asked.
@@ -30,10 +69,21 @@ impl Reach {
     }
 }
 
+struct Entry {
+    secret: Box<[u8]>,
+    reach: Arc<Reach>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry(***)")
+    }
+}
+
 /// Every session that can be cancelled, by the process number that it was told.
 #[derive(Debug, Default)]
 pub struct Cancels {
-    sessions: DashMap<u32, (u32, Arc<Reach>), foldhash::fast::RandomState>,
+    sessions: DashMap<u32, Entry, foldhash::fast::RandomState>,
     last: AtomicU32,
 }
 
@@ -46,8 +96,10 @@ pub struct Listed {
 }
 
 impl Cancels {
-    pub fn list(self: &Arc<Self>) -> Result<Listed, getrandom::Error> {
-        let secret = getrandom::u32()?;
+    /// `key_bytes` is the length of the secret.
+    pub fn list(self: &Arc<Self>, key_bytes: usize) -> Result<Listed, getrandom::Error> {
+        let mut secret = vec![0; key_bytes].into_boxed_slice();
+        getrandom::fill(&mut secret)?;
         let reach = Arc::new(Reach::default());
         loop {
             // Positive as a signed number, for clients that print it.
@@ -55,36 +107,66 @@ impl Cancels {
             if process == 0 || self.sessions.contains_key(&process) {
                 continue;
             }
-            self.sessions.insert(process, (secret, reach.clone()));
+            let entry = Entry { secret: secret.clone(), reach: reach.clone() };
+            self.sessions.insert(process, entry);
             return Ok(Listed { cancels: self.clone(), key: CancelKey { process, secret }, reach });
         }
     }
 
     /// Stops what the session of this key runs now. A wrong key is met with silence.
     pub async fn cancel(&self, key: CancelKey) {
-        let Some(reach) = self.find(key) else {
+        let Some(reach) = self.find(&key) else {
             debug!("a cancel with a wrong key");
             return;
         };
-        let target = reach.target.lock().await;
-        if let Some(target) = target.as_ref() {
-            reach.cancelled.store(true, Ordering::Release);
-            if let Err(error) = target.cancel().await {
-                debug!(%error, "a cancel did not reach its shard");
-            }
-        }
+        reach.cancel().await;
     }
 
-    fn find(&self, key: CancelKey) -> Option<Arc<Reach>> {
+    fn find(&self, key: &CancelKey) -> Option<Arc<Reach>> {
         let entry = self.sessions.get(&key.process);
-        let secret = entry.as_ref().map_or(!key.secret, |entry| entry.0);
+        // An unknown session takes as long as a wrong secret.
+        let secret = entry.as_ref().map_or(&key.secret, |entry| &entry.secret);
         let right = bool::from(secret.ct_eq(&key.secret));
-        entry.filter(|_| right).map(|entry| entry.1.clone())
+        entry.as_ref().filter(|_| right).map(|entry| entry.reach.clone())
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
         self.cancels.sessions.remove(&self.key.process);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole secret, of the right length, for the right process: and nothing else.
+    #[test]
+    fn keys() {
+        let cancels = Arc::new(Cancels::default());
+        let listed = [4, 32].map(|bytes| cancels.list(bytes).unwrap());
+        for Listed { key, reach, .. } in &listed {
+            let found = cancels.find(key).expect("it is listed");
+            assert!(Arc::ptr_eq(&found, reach));
+            let with = |secret: &[u8]| CancelKey { process: key.process, secret: secret.into() };
+            for index in 0..key.secret.len() {
+                let mut wrong = key.secret.clone();
+                wrong[index] ^= 0x80;
+                assert!(cancels.find(&with(&wrong)).is_none());
+                assert!(cancels.find(&with(&key.secret[..index])).is_none());
+            }
+            assert!(cancels.find(&with(&[&key.secret[..], &[0]].concat())).is_none());
+            let elsewhere = CancelKey { process: key.process + 100, ..key.clone() };
+            assert!(cancels.find(&elsewhere).is_none());
+        }
+        let [short, long] = listed;
+        assert!(
+            cancels.find(&CancelKey { process: short.key.process, ..long.key.clone() }).is_none()
+        );
+        let key = short.key.clone();
+        drop(short);
+        assert!(cancels.find(&key).is_none());
+        assert!(cancels.find(&long.key).is_some());
     }
 }

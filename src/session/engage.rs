@@ -12,6 +12,7 @@ use crate::protocol::ask;
 use crate::protocol::wire::Wire;
 use crate::router::refusal::Refusal;
 use crate::router::{self, Firmness, Plan};
+use crate::session::cancel::Aim;
 use crate::session::wait::INBOX_BYTES_MAX;
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
@@ -57,6 +58,9 @@ impl Session {
             Place::Working(_) => self.go_on(plan, text).await?,
             Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
+        if let (Engaged::Ready, Place::Working(work)) = (&engaged, &self.place) {
+            self.affinity = router::affinity(self.affinity.as_ref(), text, plan, &work.shard.name);
+        }
         if let (Statements::All, Engaged::Ready, Place::Working(work)) =
             (self.parts.log, &engaged, &self.place)
         {
@@ -80,14 +84,16 @@ impl Session {
             let (shard, reason) = router::base(asker, &snapshot);
             (shard.clone(), reason)
         });
-        let plan = Plan { shard, reason, firmness: Firmness::Soft };
+        let plan = Plan { shard, reason, firmness: Firmness::Soft, also: None };
         self.engage(&plan, &Text::default(), b"").await
     }
 
     /// A backend is at work already.
     async fn go_on(&mut self, plan: &Plan, text: &Text) -> Result<Engaged, End> {
         let Place::Working(work) = &mut self.place else { return Ok(Engaged::Wait) };
-        let here = work.shard.name == plan.shard.name;
+        // Bound already, the transaction asks where it is whatever can be answered there.
+        let also = plan.also.as_ref().filter(|_| matches!(work.bond, Bond::Firm));
+        let here = [Some(&plan.shard), also].iter().flatten().any(|s| s.name == work.shard.name);
         if !work.ledger.is_empty() {
             // Before the shard has answered, only what goes there either way may follow.
             let certain = here || plan.firmness == Firmness::Soft;
@@ -111,20 +117,20 @@ impl Session {
             self.release().await;
             return self.take_up(plan, text).await;
         }
+        let runs = work.segment_open && work.ledger.runs();
         // What a tenant's path means (a function, `current_schema()`) is known on its shard only.
         let may_move = matches!(
-            &work.bond, Bond::Soft(prefix) if !work.segment_open && !prefix.strict
-        ) && plan.reason.tenant().is_some();
-        let may_stay = plan.firmness != Firmness::Firm && !calls_elsewhere(plan, text);
+            &work.bond, Bond::Soft(prefix) if !runs && !prefix.strict
+        ) && plan.is_worth_a_move(work.keeps);
+        let may_stay = matches!(plan.firmness, Firmness::Soft | Firmness::Loose)
+            && !calls_elsewhere(plan, text);
         if may_stay && !may_move {
             self.harden(plan);
             return Ok(Engaged::Ready);
         }
         let bound = work.shard.name.clone();
         match &work.bond {
-            Bond::Soft(prefix)
-                if !work.segment_open && !prefix.strict && work.status != Status::Failed =>
-            {
+            Bond::Soft(prefix) if !runs && !prefix.strict && work.status != Status::Failed => {
                 self.move_transaction().await;
                 self.take_up(plan, text).await
             }
@@ -140,7 +146,7 @@ impl Session {
     /// What is more than a tenantless read binds the transaction to its shard.
     fn harden(&mut self, plan: &Plan) {
         if let Place::Working(work) = &mut self.place
-            && plan.firmness != Firmness::Soft
+            && !matches!(plan.firmness, Firmness::Soft | Firmness::Passing)
         {
             work.bond = Bond::Firm;
         }
@@ -153,8 +159,12 @@ impl Session {
             Bond::Soft(prefix) => prefix.clone(),
             Bond::Firm => Prefix::default(),
         };
+        let is_open = work.status != Status::Idle;
         self.abandon(work).await;
-        self.place = Place::Held(prefix);
+        // A pipeline that has only prepared has no transaction to take along.
+        if is_open {
+            self.place = Place::Held(prefix);
+        }
     }
 
     /// Takes a backend and brings it to where the session is: settings, then what was held.
@@ -170,10 +180,16 @@ impl Session {
             Place::Piped(texts) => piped = texts,
             Place::Idle | Place::Working(_) | Place::Lost(_) => {}
         }
-        self.listed.reach.set(Some(work.target())).await;
-        let difference = self.tracked.before().difference(work.backend().told.as_ref());
+        let mut difference = self.tracked.before().difference(work.backend().told.as_ref());
+        work.asks_sequence = self.asks_sequence;
+        if work.backend().sequences_of.take_if(|owner| *owner != self.listed.key.process).is_some()
+        {
+            // `lastval` must not tell what another session was given.
+            difference.add("DISCARD SEQUENCES");
+        }
         difference.iter().for_each(|sql| work.ask(sql));
         self.tracked.begin();
+        self.names.fresh.clear();
         if let Some(prefix) = &held {
             prefix.texts.iter().for_each(|text| work.ask(text));
             work.status = Status::InTransaction;
@@ -182,10 +198,16 @@ impl Session {
             work.ask_in_segment(text);
             work.segment_open = true;
         }
+        work.ours = Some(work.ledger.rounds().begun).filter(|rounds| 0 < *rounds);
+        // A cancel must not hit what we say: the client's request would run without it.
+        let aim = if work.ours.is_some() { Aim::Soon } else { Aim::At(work.target()) };
+        self.listed.reach.set(aim).await;
         // A strict transaction's first statement takes its snapshot for good.
         let prefix = held.unwrap_or_default();
         work.bond = match plan.firmness {
-            Firmness::Soft if !prefix.strict && piped.is_empty() => Bond::Soft(prefix),
+            Firmness::Soft | Firmness::Passing if !prefix.strict && piped.is_empty() => {
+                Bond::Soft(prefix)
+            }
             _ => Bond::Firm,
         };
         self.place = Place::Working(work);

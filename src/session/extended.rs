@@ -19,7 +19,7 @@ use crate::session::report::{aborted, code, no_portal, no_statement};
 use crate::session::requests::malformed;
 use crate::session::statements::{Portal, Statement};
 use crate::session::{End, Flow, Pipeline, Place, Session};
-use crate::sql::Text;
+use crate::sql::{Bound, Text};
 
 /// Portals of one client that are open at once.
 const PORTALS_MAX: usize = 10_000;
@@ -59,13 +59,15 @@ impl Session {
         let sql = renamed.as_deref().map_or(parse.sql, str::as_bytes);
         let parse = Parse { sql, ..parse };
         let statement = self.intern(&parse, text);
-        self.names.statements.insert(Bytes::copy_from_slice(parse.name), statement.clone());
+        let name = Bytes::copy_from_slice(parse.name);
+        self.names.statements.insert(name.clone(), statement.clone());
         if ours {
             answer::bare(reply::PARSE_COMPLETE, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
         let key = self.key(&statement);
         if let Place::Working(work) = &mut self.place {
+            self.names.fresh.insert(name, work.ledger.rounds().begun);
             send_parse(work, &parse, key);
         }
         Ok(Flow::Next)
@@ -79,32 +81,6 @@ impl Session {
         } else {
             texts.named(parse.sql, parse.types, &text)
         }
-    }
-
-    /// A name that is taken, or one too many.
-    fn refuse_name(&self, parse: &Parse<'_>) -> Option<Report> {
-        let name = parse.name;
-        let statements = &self.names.statements;
-        if name.is_empty() {
-            return None;
-        }
-        if statements.contains_key(name) {
-            let name = String::from_utf8_lossy(name);
-            let message = format!("prepared statement \"{name}\" already exists");
-            return Some(Report::error(code::DUPLICATE_STATEMENT, message));
-        }
-        let kept: usize = statements.iter().map(|(name, kept)| name.len() + kept.sql.len()).sum();
-        let bytes_max = self.parts.settings.statement_bytes_max.as_u64();
-        if bytes_max < (kept + name.len() + parse.sql.len()) as u64 && !statements.is_empty() {
-            let message = format!("prepared statements of more than {bytes_max} bytes");
-            return Some(Report::error(code::LIMIT_EXCEEDED, message).hint("Close some."));
-        }
-        let statements_max = self.parts.settings.statements_max.get();
-        (statements_max <= statements.len()).then(|| {
-            let message = format!("more than {statements_max} prepared statements");
-            Report::error(code::LIMIT_EXCEEDED, message)
-                .hint("Close some, or raise limits.statements_max.")
-        })
     }
 
     /// Gets the right shard to work; `Next` when it does, `Passed` when the request was refused.
@@ -133,8 +109,16 @@ impl Session {
             .and_then(|bind| if is_whole { bind.check_rest().map(|()| bind) } else { Ok(bind) });
         let bind = match checked {
             Ok(bind) => bind,
+            Err(_) if !is_whole => {
+                let report =
+                    Report::error(code::LIMIT_EXCEEDED, "the names in a Bind are too long");
+                return self.refuse(report, Way::Extended, b"").await;
+            }
             Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
         };
+        if self.is_doubtful(bind.statement) && self.must_wait() {
+            return Ok(Flow::Wait);
+        }
         let Some(statement) = self.names.statements.get(bind.statement).cloned() else {
             let report = no_statement(bind.statement);
             return self.refuse(report, Way::Extended, b"").await;
@@ -161,8 +145,10 @@ impl Session {
             answer::bare(reply::BIND_COMPLETE, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
-        let value =
-            |number| bind.text_parameter(number).and_then(|value| str::from_utf8(value).ok());
+        let value = |number| {
+            let (bytes, is_binary) = bind.parameter(number)?;
+            Some(Bound { bytes, is_binary })
+        };
         let text = statement.text.with_values(value);
         match self.prepare_for(&text, &statement.sql).await? {
             Flow::Next => {}
@@ -196,6 +182,9 @@ impl Session {
     }
 
     async fn describe_statement(&mut self, name: &[u8]) -> Result<Flow, End> {
+        if self.is_doubtful(name) && self.must_wait() {
+            return Ok(Flow::Wait);
+        }
         let Some(statement) = self.names.statements.get(name).cloned() else {
             return self.refuse(no_statement(name), Way::Extended, b"").await;
         };
@@ -333,7 +322,7 @@ impl Session {
         match &mut self.place {
             Place::Working(work) if forwarded => {
                 ask::front(b'C', body.len(), body, &mut work.wire().outbox);
-                work.ledger.push(Owed::Close { to: To::Client });
+                work.ledger.push(Owed::Close { to: To::Client, ours: None });
                 work.segment_open = true;
             }
             Place::Working(work) if !work.ledger.is_empty() => {

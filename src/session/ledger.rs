@@ -57,6 +57,8 @@ pub enum Owed {
     },
     Close {
         to: To,
+        /// The number of a statement of ours.
+        ours: Option<u64>,
     },
     Sync {
         to: To,
@@ -106,6 +108,8 @@ pub struct Ledger {
     owed: VecDeque<Owed>,
     rounds: Rounds,
     copying_in: bool,
+    /// See [`Ledger::runs`].
+    runs: bool,
 }
 
 impl Ledger {
@@ -120,6 +124,12 @@ impl Ledger {
     /// The shard reads everything as COPY data; what is not ends the COPY with an error.
     pub fn is_copying_in(&self) -> bool {
         self.copying_in
+    }
+
+    /// Whether anything since the last Sync was bound or executed: statements that were only
+    /// prepared and described can be so on another shard.
+    pub fn runs(&self) -> bool {
+        self.runs
     }
 
     pub fn rounds(&self) -> Rounds {
@@ -141,6 +151,11 @@ impl Ledger {
                 let ends_round =
                     matches!(owed, Owed::Query { .. } | Owed::Sync { .. } | Owed::FunctionCall);
                 self.rounds.begun += u64::from(ends_round);
+                self.runs = !ends_round
+                    && match owed {
+                        Owed::Bind { .. } | Owed::Execute { .. } | Owed::Poison(_) => true,
+                        _ => self.runs,
+                    };
                 self.owed.push_back(owed);
             }
         }
@@ -178,7 +193,7 @@ impl Ledger {
                 Owed::Query { to: To::Nobody, .. }
                 | Owed::Parse { to: To::Nobody, .. }
                 | Owed::Bind { to: To::Nobody }
-                | Owed::Close { to: To::Nobody }
+                | Owed::Close { to: To::Nobody, .. }
                 | Owed::Execute { to: To::Nobody, .. }
                 | Owed::Sync { to: To::Nobody }
                 | Owed::Poison(_),
@@ -209,6 +224,10 @@ impl Ledger {
             match owed {
                 Owed::Sync { .. } => break,
                 Owed::Parse { promise, .. } => broken.push(promise.clone()),
+                Owed::Close { ours: Some(number), .. } => {
+                    let promised = Some(Promised::Closed(*number));
+                    broken.push(Promise { promised, client_name: None });
+                }
                 // No `ReadyForQuery` will come of these.
                 Owed::Query { .. } | Owed::FunctionCall => self.rounds.finished += 1,
                 _ => {}
@@ -257,7 +276,7 @@ impl Ledger {
                 Owed::DescribeStatement | Owed::DescribePortal,
                 reply::ROW_DESCRIPTION | reply::NO_DATA,
             ) => (To::Client, true),
-            (Owed::Close { to }, reply::CLOSE_COMPLETE) => (*to, true),
+            (Owed::Close { to, .. }, reply::CLOSE_COMPLETE) => (*to, true),
             _ => return Err(Unasked(tag)),
         };
         if ends {

@@ -6,6 +6,7 @@
 use tracing::warn;
 
 use crate::protocol::answer::{self, Report, Status};
+use crate::session::cancel::Aim;
 use crate::session::ledger::wreck::{Risk, Standing, Wreck};
 use crate::session::replies::lost_pins;
 use crate::session::report::{self, code};
@@ -62,7 +63,7 @@ impl Session {
         let Place::Working(work) = std::mem::replace(&mut self.place, Place::Idle) else {
             return Ok(());
         };
-        self.listed.reach.set(None).await;
+        self.listed.reach.set(Aim::Nothing).await;
         self.listed.reach.take_cancelled();
         if !work.keeps.is_empty() {
             return Err(lost_pins(&work.shard));

@@ -53,6 +53,7 @@ use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
 use crate::sql::{Reader, Text};
+use crate::tenant::ShardName;
 use crate::tls::Socket;
 
 /// The one reported setting that clients choose freely; every session has its own.
@@ -198,10 +199,14 @@ pub struct Session {
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
+    /// The shard whose OIDs the client holds.
+    affinity: Option<ShardName>,
     pipeline: Pipeline,
     rest: Option<Rest>,
     /// What the message at the front of the inbox says, while it waits for its turn.
     awaited: Option<Arc<Text>>,
+    /// It has asked for `currval` or `lastval`.
+    asks_sequence: bool,
     /// The size of the message that is awaited whole.
     wanted_bytes: usize,
     /// The client has said goodbye: what it asked before is finished, and nothing more is read.
@@ -233,9 +238,11 @@ impl Session {
             reported_since: BTreeMap::new(),
             unreported: BytesMut::new(),
             names: Names::default(),
+            affinity: None,
             pipeline: Pipeline::Open,
             rest: None,
             awaited: None,
+            asks_sequence: false,
             wanted_bytes: 0,
             leaving: false,
         };
@@ -311,6 +318,7 @@ impl Session {
             start_scope: start_scope.filter(|scope| !scope.is_empty()),
             start_path: &self.start_path,
             earlier,
+            affinity: self.affinity.as_ref(),
         };
         decide(&asker)
     }

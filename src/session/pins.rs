@@ -53,7 +53,7 @@ impl Session {
         let before = work.keeps;
         let asked = timeout(WAIT_MAX, run(work, QUESTION, &mut self.client.outbox)).await;
         let found = asked.ok().flatten()?.unwrap_or_default();
-        work.keeps = found | before.and(Keeps::FOR_GOOD);
+        work.keeps = found | before.and(Keeps::UNTOLD);
         work.doubtful = false;
         if work.keeps != work.pinned {
             info!(
@@ -77,6 +77,7 @@ impl Session {
                 continue;
             }
             let sql: Vec<_> = ended.iter().filter_map(ending).collect();
+            work.keeps = work.keeps.without(ended);
             if ended.contains(Keep::Prepared) {
                 work.backend().prepared.clear();
             }
@@ -124,6 +125,7 @@ fn ending(keep: Keep) -> Option<&'static str> {
         Keep::AdvisoryLock => Some("SELECT FROM pg_catalog.pg_advisory_unlock_all() OFFSET 1"),
         Keep::HoldCursor => Some("CLOSE ALL"),
         Keep::Prepared => Some("DEALLOCATE ALL"),
+        Keep::Sequence => Some("DISCARD SEQUENCES"),
         Keep::Library | Keep::Seed => None,
     }
 }

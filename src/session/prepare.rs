@@ -2,21 +2,57 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::backend::prepared::{self, Key, Promised};
-use crate::protocol::answer::{self, Status};
+use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
-use crate::protocol::frame::reply;
 use crate::protocol::request::Parse;
 use crate::session::ledger::{Owed, Promise, To};
 use crate::session::refuse::Way;
+use crate::session::report::code;
 use crate::session::statements::Statement;
 use crate::session::work::Work;
 use crate::session::{Place, Session};
 use crate::sql::{Act, Text, Value};
 
+/// PostgreSQL has no such limit, and no driver comes near it.
+const STATEMENT_NAME_BYTES_MAX: usize = 10_000;
+
 impl Session {
+    /// A name that is taken, or one too many.
+    pub(super) fn refuse_name(&self, parse: &Parse<'_>) -> Option<Report> {
+        let name = parse.name;
+        let statements = &self.names.statements;
+        if name.is_empty() {
+            return None;
+        }
+        if STATEMENT_NAME_BYTES_MAX < name.len() {
+            let message = format!(
+                "a statement's name of {} bytes is longer than {STATEMENT_NAME_BYTES_MAX} bytes",
+                name.len()
+            );
+            return Some(Report::error(code::LIMIT_EXCEEDED, message));
+        }
+        if statements.contains_key(name) {
+            let name = String::from_utf8_lossy(name);
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Some(Report::error(code::DUPLICATE_STATEMENT, message));
+        }
+        let kept: usize = statements.iter().map(|(name, kept)| name.len() + kept.sql.len()).sum();
+        let bytes_max = self.parts.settings.statement_bytes_max.as_u64();
+        if bytes_max < (kept + name.len() + parse.sql.len()) as u64 && !statements.is_empty() {
+            let message = format!("prepared statements of more than {bytes_max} bytes");
+            return Some(Report::error(code::LIMIT_EXCEEDED, message).hint("Close some."));
+        }
+        let statements_max = self.parts.settings.statements_max.get();
+        (statements_max <= statements.len()).then(|| {
+            let message = format!("more than {statements_max} prepared statements");
+            Report::error(code::LIMIT_EXCEEDED, message)
+                .hint("Close some, or raise limits.statements_max.")
+        })
+    }
+
     /// DEALLOCATE of a statement that was prepared over the protocol: on the backend at work it
     /// has a name of ours.
     pub(super) fn renamed_deallocate(&mut self, text: &Text, way: Way) -> Option<String> {
@@ -39,22 +75,24 @@ impl Session {
         Some(format!("DEALLOCATE \"{ours}\""))
     }
 
+    /// Whether the statement was parsed in an earlier round of the pipeline, which may yet fail.
+    pub(super) fn is_doubtful(&self, name: &[u8]) -> bool {
+        let Place::Working(work) = &self.place else { return false };
+        let rounds = work.ledger.rounds();
+        let since = self.names.fresh.get(name);
+        since.is_some_and(|round| *round != rounds.begun && rounds.finished <= *round)
+    }
+
     pub(super) fn key(&self, statement: &Statement) -> Key {
         Key { text: statement.number, path: self.path_text.clone() }
     }
 }
 
-/// Sends a client's Parse under our name, unless the backend has the statement.
+/// Sends a client's Parse under our name. It is analysed anew, as on PostgreSQL, even if the backend
+/// has the statement: its tables may have changed since.
 pub(super) fn send_parse(work: &mut Work, parse: &Parse<'_>, key: Key) {
     let client_name = Some((Bytes::copy_from_slice(parse.name), key.text));
-    let rounds = work.ledger.rounds();
     work.segment_open = true;
-    if !parse.name.is_empty() && work.backend().prepared.find(&key, rounds).is_some() {
-        let mut complete = BytesMut::new();
-        answer::bare(reply::PARSE_COMPLETE, &mut complete);
-        work.ledger.push(Owed::Ours(complete.freeze()));
-        return;
-    }
     let (name, promised) = enter(work, key, parse.name.is_empty());
     ask::parse(name.as_bytes(), parse.sql, parse.types, &mut work.wire().outbox);
     let promise = Promise { promised: Some(promised), client_name };
@@ -91,10 +129,10 @@ fn enter(work: &mut Work, key: Key, is_unnamed: bool) -> (String, Promised) {
         prepared.set_unnamed(key.clone(), rounds);
         return (String::new(), Promised::Unnamed(key));
     }
-    let (number, evicted) = prepared.add(key.clone(), rounds);
-    if let Some(evicted) = evicted {
-        ask::close_statement(&prepared::name(evicted), &mut work.wire().outbox);
-        work.ledger.push(Owed::Close { to: To::Nobody });
+    let number = prepared.add(key.clone(), rounds);
+    for unwanted in prepared.take_unwanted() {
+        ask::close_statement(&prepared::name(unwanted), &mut work.wire().outbox);
+        work.ledger.push(Owed::Close { to: To::Nobody, ours: Some(unwanted) });
     }
     (prepared::name(number), Promised::Named(key, number))
 }

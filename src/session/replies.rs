@@ -12,11 +12,12 @@ use crate::pool::Lease;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::reply;
+use crate::session::cancel::Aim;
 use crate::session::ledger::Promise;
 use crate::session::report::code;
 use crate::session::work::{Bond, Happened, Prefix, Work};
 use crate::session::{End, Pipeline, Place, Session};
-use crate::sql::{Act, Keeps, Text, Value};
+use crate::sql::{Act, Keep, Keeps, Text, Value};
 
 /// Undoes everything that code which we could not see may have left. Prepared statements are ours
 /// and stay. `DISCARD ALL` would take them, and cannot stand beside other statements.
@@ -40,6 +41,9 @@ impl Session {
             let Place::Working(work) = &mut self.place else { return Ok(any) };
             let owed = work.ledger.len();
             let relayed = work.relay(&mut self.client.outbox);
+            if work.ours.take_if(|ours| *ours <= work.ledger.rounds().finished).is_some() {
+                self.listed.reach.set(Aim::At(work.target())).await;
+            }
             // A request may wait for this very reply, even if it means nothing else.
             any |= work.ledger.len() < owed;
             match relayed {
@@ -122,6 +126,7 @@ impl Session {
         let Place::Working(work) = &mut self.place else { return };
         let Some(statement) = text.statements.get(index) else { return };
         work.freed |= statement.frees.all;
+        work.note_definition(statement, &self.parts.texts);
         let tracked = &mut self.tracked;
         match &statement.act {
             Act::Begin { .. } => tracked.begin(),
@@ -228,7 +233,12 @@ impl Session {
             false => self.tracked.commit(),
         }
         work.failed = false;
+        if std::mem::take(&mut work.defined) {
+            // Others have parsed, since, what only now is the past.
+            self.parts.texts.renumber();
+        }
         if work.ledger.is_empty() {
+            self.names.fresh.clear();
             work.bond = Bond::Soft(Prefix::default());
             self.names.portals.clear();
         } else {
@@ -243,15 +253,20 @@ impl Session {
             return;
         };
         // Waits for a cancel that is under way: it must not hit whoever comes next.
-        self.listed.reach.set(None).await;
+        self.listed.reach.set(Aim::Nothing).await;
         work.suspect |= self.listed.reach.take_cancelled();
         let mut told = (!work.reset).then(|| self.tracked.session().clone());
         if let (true, Some(told)) = (work.wrote, &mut told) {
             told.set("search_path", Some(Told::Unknown));
         }
         work.backend().told = told;
+        if work.wrote {
+            work.backend().sequences_of = Some(self.listed.key.process);
+        }
         (work.reset, work.amiss, work.wrote) = (false, false, false);
         let freed = std::mem::take(&mut work.freed);
+        work.keeps = work.keeps.without(freed.and(Keeps::of(Keep::Sequence)));
+        self.asks_sequence |= work.asks_sequence;
         // One that does not answer is closed; if it held something, the session ends with it.
         let answers = !work.doubtful || self.ask_pins(&mut work).await.is_some();
         if !work.keeps.is_empty() {
@@ -266,7 +281,7 @@ impl Session {
 
     /// Gives up an empty branch of a transaction; the backend is rolled back behind the scenes.
     pub(super) async fn abandon(&mut self, work: Box<Work>) {
-        self.listed.reach.set(None).await;
+        self.listed.reach.set(Aim::Nothing).await;
         self.listed.reach.take_cancelled();
         if !work.keeps.is_empty() {
             // What the session has there survives a rollback, and it may ask for it next.
@@ -316,6 +331,7 @@ async fn clean(mut lease: Lease, sql: &str) {
         Ok(Some(())) => {
             if is_reset {
                 lease.backend().told = Some(Default::default());
+                lease.backend().sequences_of = None;
             }
             lease.give_back();
         }

@@ -13,7 +13,7 @@ use crate::session::report::code;
 use crate::session::{End, Flow, Pipeline, Place, Rest, Session};
 
 /// Two names, and nothing longer, must have come before a Bind can be routed.
-const NAMES_BYTES_MAX: usize = 4 * 1024;
+const NAMES_BYTES_MAX: usize = 32 * 1024;
 
 /// Replies that a client may have under way; with more it is not read on.
 const OWED_MAX: usize = 10_000;

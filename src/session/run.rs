@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::protocol::answer::Report;
+use crate::session::cancel::Aim;
 use crate::session::report::code;
 use crate::session::{End, Place, Session};
 
@@ -83,7 +84,7 @@ impl Session {
 
     /// Leaves no query running and no backend in an unknown state.
     async fn leave(&mut self) {
-        self.listed.reach.set(None).await;
+        self.listed.reach.set(Aim::Nothing).await;
         if let Place::Working(work) = &mut self.place
             && !work.ledger.is_empty()
         {

@@ -90,7 +90,8 @@ impl Session {
     pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, Report> {
         if let Place::Lost(_) = &self.place {
             let shard = self.parts.directory.snapshot().home().clone();
-            return Ok(Plan { shard, reason: Reason::Home, firmness: Firmness::Soft });
+            let reason = Reason::Home;
+            return Ok(Plan { shard, reason, firmness: Firmness::Soft, also: None });
         }
         if let Place::Working(work) = &self.place
             && work.ledger.is_empty()
@@ -98,7 +99,8 @@ impl Session {
             && !text.goes_on_after_its_transaction()
         {
             let shard = work.shard.clone();
-            return Ok(Plan { shard, reason: Reason::Home, firmness: Firmness::Soft });
+            let reason = Reason::Home;
+            return Ok(Plan { shard, reason, firmness: Firmness::Soft, also: None });
         }
         self.plan(text)
     }

@@ -81,4 +81,6 @@ pub enum Portal {
 pub struct Names {
     pub statements: HashMap<Bytes, Arc<Statement>>,
     pub portals: HashMap<Bytes, Portal>,
+    /// In which round of the backend at work a name was parsed, while that may still fail.
+    pub fresh: HashMap<Bytes, u64>,
 }

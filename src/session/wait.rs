@@ -64,7 +64,7 @@ impl Session {
             ready |= was_full && takes_more;
             takes_requests &= takes_more;
             // A slow client stops the reads from its own backend, and no other.
-            if has_room {
+            if has_room && wire.inbox.len() < INBOX_BYTES_MAX {
                 match wire.poll_fill(cx) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(Halt::Lost(None))),
                     Poll::Ready(Ok(_)) => ready = true,

@@ -18,8 +18,9 @@ use crate::protocol::told;
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
 use crate::session::report::is_utf8;
+use crate::session::statements::Texts;
 use crate::session::work::pieces::{Partial, pass};
-use crate::sql::{Access, Act, Keeps, Statement, Text, Value};
+use crate::sql::{Access, Act, Keep, Keeps, Statement, Text, Value};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -81,6 +82,8 @@ pub struct Work {
     lease: Lease,
     pub shard: Arc<Shard>,
     pub ledger: Ledger,
+    /// Rounds at the lease's beginning that are ours, while they are not finished.
+    pub ours: Option<u64>,
     pub status: Status,
     pub bond: Bond,
     /// Something of the extended protocol was sent and no Sync yet: an implicit transaction.
@@ -95,6 +98,8 @@ pub struct Work {
     pub pinned: Keeps,
     /// Such state may have come or gone: the shard knows.
     pub doubtful: bool,
+    /// The session asks for `currval`: what it writes may be asked for later.
+    pub asks_sequence: bool,
     /// Kinds of it that the transaction has ended on all shards.
     pub freed: Keeps,
     /// Code that we cannot see has run: the backend is reset before anyone else has it.
@@ -103,6 +108,8 @@ pub struct Work {
     pub outdated: bool,
     /// It has written, and triggers may have run. None of them may leave another tenant's path.
     pub wrote: bool,
+    /// The transaction has changed tables: what is parsed from then on is not what it was.
+    pub defined: bool,
     /// RESET has run on the backend, whose own start values are not the client's.
     pub reset: bool,
     /// … and the open transaction has not been told the client's since.
@@ -119,6 +126,7 @@ impl Work {
             lease,
             shard,
             ledger: Ledger::default(),
+            ours: None,
             status: Status::Idle,
             bond,
             segment_open: false,
@@ -127,10 +135,12 @@ impl Work {
             keeps: Keeps::NONE,
             pinned: Keeps::NONE,
             doubtful: false,
+            asks_sequence: false,
             freed: Keeps::NONE,
             suspect: false,
             outdated: false,
             wrote: false,
+            defined: false,
             reset: false,
             amiss: false,
             reported: Vec::new(),
@@ -194,7 +204,7 @@ impl Work {
         self.ledger.push(Owed::Parse { to: To::Nobody, promise });
         self.ledger.push(Owed::Bind { to: To::Nobody });
         self.ledger.push(Owed::Execute { to: To::Nobody, text: None });
-        self.ledger.push(Owed::Close { to: To::Nobody });
+        self.ledger.push(Owed::Close { to: To::Nobody, ours: None });
     }
 
     /// Fails the shard's transaction, and puts our error in the place of the shard's.
@@ -220,12 +230,25 @@ impl Work {
                 _ => !statement.set_configs.is_empty(),
             };
             self.wrote |= matches!(statement.access, Access::Write | Access::Define);
+            self.asks_sequence |= statement.asks_sequence;
+            if self.asks_sequence && self.wrote && !self.keeps.contains(Keep::Sequence) {
+                self.keeps |= Keeps::of(Keep::Sequence);
+                self.doubtful = true;
+            }
             let leaves = statement.leaves;
             self.suspect |= leaves.unknown;
             self.doubtful |= leaves.unknown
                 || !leaves.keeps.is_empty()
                 || statement.frees.some && !self.keeps.is_empty();
             self.keeps |= leaves.keeps;
+        }
+    }
+
+    /// What is parsed after a table has changed is not what it was before.
+    pub fn note_definition(&mut self, statement: &Statement, texts: &Texts) {
+        if statement.access == Access::Define && statement.leaves.keeps.is_empty() {
+            self.defined = true;
+            texts.renumber();
         }
     }
 

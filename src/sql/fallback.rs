@@ -63,11 +63,12 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
         access: Access::Write,
         names,
         unqualified: true,
-        catalogue: false,
+        catalogue: None,
         act: Act::None,
         set_configs: Vec::new(),
         leaves,
         frees: Frees::SOME,
+        asks_sequence: false,
         parameters: Vec::new(),
     };
     Ok(Findings { text: Text { statements: vec![statement] }, literal_free: false })

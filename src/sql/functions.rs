@@ -14,6 +14,8 @@ pub enum Effect {
     Catalogue,
     /// Changes data; leaves nothing in the backend.
     Writes,
+    /// Tells what `nextval` gave this backend.
+    AsksSequence,
     SetConfig,
     /// Takes a lock that outlives the transaction.
     Locks,
@@ -87,7 +89,7 @@ variance version websearch_to_tsquery width width_bucket xid xml xml_is_well_for
 xml_is_well_formed_content xml_is_well_formed_document xmlagg xmlcomment xmlconcat2 xmlelement \
 xmlexists xmlforest xmlparse xmlserialize xmlvalidate xpath xpath_exists";
 
-const READS: &str = "currval lastval pg_sleep pg_sleep_for pg_sleep_until pg_export_snapshot \
+const READS: &str = "pg_sleep pg_sleep_for pg_sleep_until pg_export_snapshot \
 txid_current_if_assigned txid_current_snapshot txid_status txid_visible_in_snapshot lo_get";
 
 const WRITES: &str = "nextval setval txid_current pg_current_xact_id pg_notify \
@@ -224,7 +226,7 @@ pg_walfile_name pg_walfile_name_offset pg_xact_commit_timestamp pg_xact_commit_t
 pg_xact_status";
 
 // Sets of names, so that the walk asks each call only once.
-static KNOWN: LazyLock<[(HashSet<&'static str>, Effect); 8]> = LazyLock::new(|| {
+static KNOWN: LazyLock<[(HashSet<&'static str>, Effect); 9]> = LazyLock::new(|| {
     let set = |words: &'static str| words.split(' ').collect::<HashSet<_>>();
     [
         (set(HARMLESS).union(&set(HARMLESS_PG)).copied().collect(), Effect::Harmless),
@@ -232,6 +234,7 @@ static KNOWN: LazyLock<[(HashSet<&'static str>, Effect); 8]> = LazyLock::new(|| 
         (set(WRITES), Effect::Writes),
         (set(LOCKS), Effect::Locks),
         (set(CATALOGUE).union(&set(CATALOGUE_PG)).copied().collect(), Effect::Catalogue),
+        (set("currval lastval"), Effect::AsksSequence),
         (set(UNLOCKS), Effect::Unlocks { all: false }),
         (set("pg_advisory_unlock_all"), Effect::Unlocks { all: true }),
         (set("setseed"), Effect::Seeds),

@@ -1,7 +1,10 @@
 //! What a text must be before the C parser sees it: its lexer is quadratic and cannot be stopped.
 
+use std::borrow::Cow;
+
 use super::ReadError;
 use super::lex::{Kind, Lexer, Piece, is_operator};
+use super::shorten::shorten;
 
 /// Nested comments cost the square of their number.
 pub const COMMENT_DEPTH_MAX: usize = 32;
@@ -12,14 +15,16 @@ pub const OPERATOR_BYTES_MAX: usize = 32;
 /// run of operator characters, comments included, costs it the rest of that run.
 const REPEATED_STEPS_MAX: usize = 4 << 20;
 
-/// The text as UTF-8, if the parser may have it.
-pub fn admit(sql: &[u8], bytes_max: usize) -> Result<&str, ReadError> {
-    if bytes_max < sql.len() {
-        return Err(ReadError::Long { bytes: sql.len(), bytes_max });
-    }
+/// The text as UTF-8, if the parser may have it; a long one without its data.
+pub fn admit(sql: &[u8], bytes_max: usize) -> Result<Cow<'_, str>, ReadError> {
     let text = std::str::from_utf8(sql).map_err(|_| ReadError::NotUtf8)?;
     if sql.contains(&0) {
         return Err(ReadError::NotUtf8);
+    }
+    let text = shorten(text, bytes_max);
+    let sql = text.as_bytes();
+    if bytes_max < sql.len() {
+        return Err(ReadError::Long { bytes: sql.len(), bytes_max });
     }
     let mut steps = Steps { sql, run_end: 0, taken: 0 };
     for piece in Lexer::new(sql) {

@@ -13,10 +13,12 @@ pub enum Keep {
     Prepared,
     Library,
     Seed,
+    /// What `currval` and `lastval` tell.
+    Sequence,
 }
 
 impl Keep {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Listen,
         Self::TempTable,
         Self::AdvisoryLock,
@@ -24,6 +26,7 @@ impl Keep {
         Self::Prepared,
         Self::Library,
         Self::Seed,
+        Self::Sequence,
     ];
 
     /// In words that a user of PostgreSQL knows.
@@ -36,6 +39,7 @@ impl Keep {
             Self::Prepared => "PREPARE",
             Self::Library => "LOAD",
             Self::Seed => "setseed",
+            Self::Sequence => "currval",
         }
     }
 }
@@ -48,6 +52,9 @@ impl Keeps {
     pub const NONE: Self = Self(0);
     /// Nothing that a client can say undoes these; they end with the backend.
     pub const FOR_GOOD: Self = Self::of(Keep::Library).or(Self::of(Keep::Seed));
+
+    /// PostgreSQL does not tell these of its own accord.
+    pub const UNTOLD: Self = Self::FOR_GOOD.or(Self::of(Keep::Sequence));
 
     /// A rollback brings these back.
     pub const TRANSACTIONAL: Self = Self::of(Keep::Listen).or(Self::of(Keep::TempTable));

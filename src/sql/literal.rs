@@ -1,7 +1,7 @@
 //! Which schemas the text of a literal may name.
 
 use super::path::fold;
-use crate::tenant::cut;
+use crate::tenant::{NAME_BYTES_MAX, cut};
 
 /// One identifier of a text, as PostgreSQL reads it, and whether a dot follows.
 struct Word {
@@ -9,33 +9,94 @@ struct Word {
     dotted: bool,
 }
 
-/// As `'acme.t'::regclass` reads it: what stands before a dot, and the whole when it is a name.
-pub fn names(text: &str) -> Vec<String> {
-    let mut names = words_before_dots(text, false);
-    if let Some(name) = whole(text.trim()) {
-        names.push(name);
-    }
-    names
+/// How PostgreSQL reads a text that may name a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reading {
+    /// As the argument of a function that we do not know: an object, or a schema.
+    Anything,
+    /// As `'acme.t'::regclass`: what stands before a dot.
+    Object,
+    /// As `'acme'::regnamespace`.
+    Schema,
+    /// As `nspname = 'acme'`, `= ANY ('{acme,bolt}')`: exactly, without folding.
+    Equal,
+    /// As `nspname LIKE 'acme'`. An underscore stands in many names, and is taken for itself.
+    Like,
+    /// As psql writes it: `nspname ~ '^(acme)$'`.
+    Regex,
 }
 
-/// As `nspname = 'acme'` and psql's `~ '^(acme)$'` read it: exactly, without folding.
-pub fn compared(text: &str) -> Vec<String> {
-    if text.contains('%') {
-        return Vec::new();
+impl Reading {
+    /// The names that a text may stand for. What only begins like a name is none.
+    pub fn names(self, text: &str) -> Vec<String> {
+        let mut names = match self {
+            Self::Schema | Self::Regex => Vec::new(),
+            _ => words_before_dots(text, false),
+        };
+        match self {
+            Self::Object => {}
+            Self::Anything | Self::Schema => names.extend(whole(text.trim())),
+            Self::Equal => names.extend(items(text)),
+            Self::Like => names.extend(unescaped(text)),
+            Self::Regex => names.extend(alternatives(text)),
+        }
+        names.sort();
+        names.dedup();
+        names.retain(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
+        names
     }
-    let bare = text.trim_start_matches("^(").trim_end_matches(")$");
-    // LIKE and regular expressions both escape with a backslash.
-    let plain = bare.replace('\\', "");
-    let mut names: Vec<String> = match plain.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
-        Some(array) => array.split(',').map(|item| item.trim_matches('"').to_owned()).collect(),
-        None => plain.split('|').map(str::to_owned).collect(),
+}
+
+/// The text itself, and the items of an array.
+fn items(text: &str) -> Vec<String> {
+    let array = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    let items = array.into_iter().flat_map(|array| array.split(','));
+    let items = items.map(|item| item.trim_matches('"').to_owned());
+    items.chain([text.to_owned()]).collect()
+}
+
+fn unescaped(pattern: &str) -> Option<String> {
+    let mut name = String::new();
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '%' => return None,
+            '\\' => name.extend(letters.next()),
+            _ => name.push(letter),
+        }
+    }
+    Some(name)
+}
+
+/// The plain words among the alternatives of a regular expression that is anchored on both sides.
+fn alternatives(pattern: &str) -> Vec<String> {
+    let Some(inner) = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')) else {
+        return Vec::new();
     };
-    names.push(text.to_owned());
-    names.extend(words_before_dots(text, false));
-    names.sort();
-    names.dedup();
-    names.retain(|name| !name.is_empty() && name.len() <= crate::tenant::NAME_BYTES_MAX);
-    names
+    let group = inner.strip_prefix("(?:").or_else(|| inner.strip_prefix('('));
+    let group = group.and_then(|rest| rest.strip_suffix(')'));
+    // Without a group the anchors would hold for the first and the last only.
+    let mut words = vec![Some(String::new())];
+    let mut letters = group.unwrap_or(inner).chars();
+    while let Some(letter) = letters.next() {
+        let plain = match letter {
+            '|' if group.is_some() => {
+                words.push(Some(String::new()));
+                continue;
+            }
+            // A class of characters, or a back reference.
+            '\\' => letters.next().filter(|escaped| !escaped.is_alphanumeric()),
+            '|' | '.' | '*' | '+' | '?' | '[' | ']' | '{' | '}' | '(' | ')' | '^' | '$' => None,
+            _ => Some(letter),
+        };
+        if let Some(last) = words.last_mut() {
+            match (plain, &mut *last) {
+                (Some(plain), Some(word)) => word.push(plain),
+                _ => *last = None,
+            }
+        }
+    }
+    words.into_iter().flatten().collect()
 }
 
 /// Every identifier before a dot; with `whole`, the first one without a dot as well.
@@ -102,4 +163,38 @@ fn is_start(c: char) -> bool {
 
 fn is_part(c: char) -> bool {
     is_start(c) || c.is_ascii_digit() || c == '$'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reading as R;
+
+    #[track_caller]
+    fn check(reading: R, text: &str, expected: &str) {
+        assert_eq!(reading.names(text).join(" "), expected, "{reading:?} {text}");
+    }
+
+    #[test]
+    fn texts_that_name() {
+        check(R::Object, "acme.t", "acme");
+        check(R::Object, "acme", "");
+        check(R::Schema, "Acme", "acme");
+        check(R::Schema, "\"My T\"", "My T");
+        check(R::Anything, "acme", "acme");
+        check(R::Equal, "Acme", "Acme");
+        check(R::Equal, "{acme,\"b c\"}", "acme b c {acme,\"b c\"}");
+        check(R::Like, "my\\_tenant", "my_tenant");
+        check(R::Like, "my_tenant", "my_tenant");
+        check(R::Like, "ac%", "");
+        check(R::Regex, "^(acme)$", "acme");
+        check(R::Regex, "^acme$", "acme");
+        check(R::Regex, "^(?:acme|bolt)$", "acme bolt");
+        check(R::Regex, "^(a\\$b)$", "a$b");
+        check(R::Regex, "^(acme|b.*)$", "acme");
+        check(R::Regex, "^(a\\d)$", "");
+        check(R::Regex, "^acme", "");
+        check(R::Regex, "acme", "");
+        check(R::Regex, "^acme|bolt$", "");
+        check(R::Regex, "^pg_", "");
+    }
 }

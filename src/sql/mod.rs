@@ -15,11 +15,14 @@ mod parse;
 pub mod path;
 mod reader;
 mod shape;
+mod shorten;
 mod tree;
 mod walk;
 
+pub use bound::Bound;
 pub use leaves::{Frees, Keep, Keeps, Leaves};
 pub use lex::first_word;
+pub use literal::Reading;
 pub use reader::{Reader, Settings};
 
 use std::sync::Arc;
@@ -57,16 +60,45 @@ pub struct Statement {
     /// It names a relation (or a DDL target) without a qualifier, so the path decides.
     /// Catalogue relations (`pg_class`, …), CTE names and aliases do not count.
     pub unqualified: bool,
-    /// It reads relations or functions of `pg_catalog` / `information_schema`, and no others.
-    pub catalogue: bool,
+    /// What it asks, if it reads relations or functions of `pg_catalog` / `information_schema`,
+    /// and no others.
+    pub catalogue: Option<Catalogue>,
     pub act: Act,
     /// `set_config` calls in it, in order. (`SET` itself is an [`Act`].)
     pub set_configs: Vec<Change>,
     pub leaves: Leaves,
     pub frees: Frees,
+    /// `currval`, `lastval`: the answer is in the backend that served the session before.
+    pub asks_sequence: bool,
     /// Bound parameters, counted from 1, whose value may name a schema as a `Perhaps` literal
     /// would: `nextval($1)`, `$1::regclass`, `table_schema = $1` in a catalogue statement.
-    pub parameters: Vec<u16>,
+    pub parameters: Vec<Parameter>,
+}
+
+/// What a query of the catalogue asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogue {
+    pub about: About,
+    /// It names an object by the number (OID) that some shard has given it.
+    pub numbers: bool,
+    /// Bound parameters, counted from 1, whose value may be such a number.
+    pub number_parameters: Vec<u16>,
+}
+
+/// What a query of the catalogue is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum About {
+    /// Which schemas there are, or roles, or databases, by name: home knows all of them.
+    Schemas,
+    /// What a shard alone knows.
+    Objects,
+}
+
+/// A bound parameter, counted from 1, that may name a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Parameter {
+    pub number: u16,
+    pub reading: Reading,
 }
 
 /// How a statement touches data.

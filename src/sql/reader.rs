@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use serde::Deserialize;
 
 use super::walk::Findings;
-use super::{Read, Text, guard, parse, shape};
+use super::{Act, Read, ReadError, Text, guard, parse, shape};
 
 /// A longer text is parsed again each time: the bulk inserts of one client would push out
 /// everybody's statements.
@@ -22,7 +22,7 @@ const ENTRY_BYTES_EXTRA: u64 = 128;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Texts are parsed up to this size.
+    /// Texts are parsed up to this size, not counting the insides of long literals.
     pub parse_bytes_max: ByteSize,
     /// Memory for what was read, at most.
     pub cache_bytes_max: ByteSize,
@@ -30,7 +30,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { parse_bytes_max: ByteSize::kib(128), cache_bytes_max: ByteSize::mib(16) }
+        Self { parse_bytes_max: ByteSize::kib(256), cache_bytes_max: ByteSize::mib(16) }
     }
 }
 
@@ -80,7 +80,8 @@ impl Reader {
             return read;
         }
         let text = guard::admit(sql, self.parse_bytes_max)?;
-        let findings = parse::parse(text).await?;
+        let findings = parse::parse(&text).await?;
+        self.check_whole(sql, &text, &findings)?;
         Ok(self.remember(sql, findings))
     }
 
@@ -90,8 +91,19 @@ impl Reader {
             return read;
         }
         let text = guard::admit(sql, self.parse_bytes_max)?;
-        let findings = parse::parse_now(text)?;
+        let findings = parse::parse_now(&text)?;
+        self.check_whole(sql, &text, &findings)?;
         Ok(self.remember(sql, findings))
+    }
+
+    /// What is more than data must have been read as it stands.
+    fn check_whole(&self, sql: &[u8], read: &str, findings: &Findings) -> Result<(), ReadError> {
+        let mut statements = findings.text.statements.iter();
+        let is_data = statements.all(|s| s.act == Act::None && s.set_configs.is_empty());
+        if sql.len() == read.len() || is_data {
+            return Ok(());
+        }
+        Err(ReadError::Long { bytes: sql.len(), bytes_max: self.parse_bytes_max })
     }
 
     fn remember(&self, sql: &[u8], findings: Findings) -> Arc<Text> {

@@ -515,5 +515,37 @@ def errors_keep_their_fields():
             equal(error.diag.statement_position, "8")
 
 
+@check
+def protocol_3_2():
+    """Asked for by libpq 18; a cancel then carries a key of 32 bytes."""
+    for versions, spoken in (
+        ({}, 30000),
+        ({"max_protocol_version": "3.0"}, 30000),
+        ({"min_protocol_version": "3.2", "max_protocol_version": "3.2"}, 30002),
+        ({"max_protocol_version": "latest"}, 30002),
+    ):
+        with connect("initech", **versions) as conn, connect() as watcher:
+            equal(conn.pgconn.full_protocol_version, spoken, versions)
+            for cancel in (conn.cancel_safe, conn.cancel):
+                sleep = f"SELECT pg_sleep(600), 1 FROM authors /* {spoken} {cancel.__name__} */"
+                outcome = []
+
+                def run():
+                    try:
+                        conn.execute(sleep)
+                    except psycopg.errors.QueryCanceled:
+                        outcome.append("cancelled")
+
+                thread = threading.Thread(target=run)
+                thread.start()
+                asleep = "SELECT count(*) FROM pg_stat_activity WHERE query = %s AND wait_event = 'PgSleep'"
+                watcher.execute("SET search_path = initech")
+                eventually("it sleeps", lambda: watcher.execute(asleep, [sleep]).fetchone() == (1,))
+                cancel()
+                thread.join(PATIENCE)
+                equal(outcome, ["cancelled"], (versions, cancel.__name__))
+            equal(conn.execute(ERNEST, ["Ernest"]).fetchone(), (ernest("initech"),))
+
+
 if __name__ == "__main__":
     main()

@@ -229,3 +229,45 @@ async fn what_ends_all_ends_it_on_every_shard() {
         assert_eq!(answer(&client, "SHOW veneer.pins").await, "", "{end}");
     }
 }
+
+/// A value of a sequence is its own session's, whoever has the backend in between.
+#[tokio::test]
+async fn lastval_is_ones_own() {
+    let shard = direct(&world().shard(2).admin_config()).await;
+    shard
+        .batch_execute(
+            "CREATE TABLE cyberdyne.numbered (id serial); GRANT ALL ON cyberdyne.numbered TO PUBLIC;
+             GRANT ALL ON SEQUENCE cyberdyne.numbered_id_seq TO PUBLIC",
+        )
+        .await
+        .unwrap();
+    let insert = "INSERT INTO cyberdyne.numbered DEFAULT VALUES";
+    let veneer = Veneer::start("lastval", 1);
+    let first = veneer.tenant("cyberdyne").await;
+    let second = veneer.tenant("dunder_mifflin").await;
+    leave(&first, insert).await;
+    assert_eq!(answer(&second, "SELECT lastval()").await, "55000");
+    // The other has had the only backend since: rather none than a wrong one.
+    assert_eq!(answer(&first, "SELECT lastval()").await, "55000");
+    leave(&first, "BEGIN").await;
+    leave(&first, insert).await;
+    assert_eq!(answer(&first, "SELECT lastval()").await, "2");
+    leave(&first, "COMMIT; DISCARD SEQUENCES").await;
+    drop((first, second));
+
+    let veneer = Veneer::start("lastval-pinned", 2);
+    let first = veneer.tenant("cyberdyne").await;
+    let second = veneer.tenant("cyberdyne").await;
+    // From the first question on its backend is kept for the next.
+    assert_eq!(answer(&first, "SELECT lastval()").await, "55000");
+    for number in [3, 5] {
+        leave(&first, insert).await;
+        assert_eq!(answer(&first, "SHOW veneer.pins").await, "shard2: currval");
+        leave(&second, insert).await;
+        assert_eq!(answer(&first, "SELECT lastval()").await, number.to_string());
+        let current = "SELECT currval('cyberdyne.numbered_id_seq')";
+        assert_eq!(answer(&first, current).await, number.to_string());
+    }
+    leave(&first, "DISCARD SEQUENCES").await;
+    assert_eq!(answer(&first, "SHOW veneer.pins").await, "");
+}

@@ -12,5 +12,6 @@ mod pgbench;
 mod pooling;
 mod scripts;
 mod tls;
+mod streams;
 mod tokio_postgres_driver;
 mod veneer;

@@ -39,6 +39,11 @@ fn psql() {
 }
 
 #[test]
+fn the_catalogue_over_three_backends() {
+    run("catalogue.py", &Veneer::start("catalogue", 3));
+}
+
+#[test]
 fn psycopg_over_three_backends() {
     run("psycopg3.py", &Veneer::start("psycopg", 3));
 }

@@ -1,6 +1,7 @@
 //! veneer as a process of its own, in front of the world's shards.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -24,7 +25,8 @@ const POLL_EVERY: Duration = Duration::from_millis(10);
 /// Static values are not dropped, and a killed process drops nothing: veneer goes when the input
 /// of this shell closes, which is when the test's process ends at the latest.
 const SERVE_WHILE_WATCHED: &str = r#"
-"$1" serve --config "$2" </dev/null &
+"$1" serve --config "$2" </dev/null >/dev/null &
+echo $!
 read -r _
 kill -KILL $!
 "#;
@@ -33,6 +35,7 @@ pub struct Veneer {
     pub port: u16,
     /// For `PGSERVICEFILE`.
     pub services: PathBuf,
+    pid: u32,
     _keeper: Child,
 }
 
@@ -68,16 +71,25 @@ impl Veneer {
                 &format!("\nport={port}\n"),
             )
             .write(&demo.dir.join(format!("services-{name}")));
-        let keeper = Command::new("/bin/sh")
+        let mut keeper = Command::new("/bin/sh")
             .args(["-c", SERVE_WHILE_WATCHED, "veneer-keeper", env!("CARGO_BIN_EXE_veneer")])
             .arg(&config)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
             .expect("every Unix has /bin/sh");
+        let mut said = BufReader::new(keeper.stdout.take().expect("a pipe"));
+        let mut pid = String::new();
+        said.read_line(&mut pid).expect("the shell says it first");
+        let pid = pid.trim().parse().expect("a number");
         eventually("veneer listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        Self { port, services, _keeper: keeper }
+        Self { port, services, pid, _keeper: keeper }
+    }
+
+    /// The process that serves.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// The application's login.

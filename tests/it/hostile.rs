@@ -2,6 +2,7 @@
 
 mod leaving;
 mod login;
+mod races;
 mod sql;
 mod state;
 mod wire;

@@ -3,7 +3,9 @@
 
 mod bulk;
 mod corners;
+mod clients;
 mod extended;
+mod pipelines;
 mod random;
 mod settings;
 mod statements;
@@ -152,7 +154,7 @@ impl Bench {
 /// Errors about names of statements and portals are veneer's own, and veneer has no places in
 /// PostgreSQL's source to name. In a failed transaction a statement that the backend lacks is
 /// refused at another place.
-fn masked(transcript: &str) -> String {
+pub fn masked(transcript: &str) -> String {
     let ours = ["C=26000", "C=34000", "C=42P05", "C=25P02"];
     let mask = |line: &str| match line.split_once(" F=") {
         Some((front, _)) if ours.iter().any(|code| line.contains(code)) => front.to_owned(),

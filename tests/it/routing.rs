@@ -1,6 +1,9 @@
 //! What only veneer does: which shard is asked what, and what is refused before any is asked.
 
 mod change;
+mod counted;
+mod prepared;
+mod sessions;
 mod transactions;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -313,8 +316,15 @@ async fn what_concerns_every_shard_is_refused() {
         ("COMMIT PREPARED 'x'", "two-phase commit is not supported"),
         ("ROLLBACK PREPARED 'x'", "two-phase commit is not supported"),
     ] {
-        let told = told(&admin, &format!("Query {sql}")).await;
-        let expected = format!("ErrorResponse C=0A000 M={message}");
-        assert!(told.starts_with(&expected) && told.ends_with("ReadyForQuery I"), "{sql}: {told}");
+        for script in
+            [format!("Query {sql}"), format!("Parse - - {sql}\nBind - -\nExecute - 0\nSync")]
+        {
+            let told = told(&admin, &script).await;
+            let expected = format!("ErrorResponse C=0A000 M={message}");
+            assert!(
+                told.starts_with(&expected) && told.ends_with("ReadyForQuery I"),
+                "{script}: {told}"
+            );
+        }
     }
 }

@@ -230,9 +230,17 @@ async fn plain_text_is_refused() {
             sleep(Duration::from_millis(20)).await;
         }
     };
+    let outcome = async {
+        loop {
+            let frame = wire.next().await.expect("it goes on");
+            if frame.tag == b'E' {
+                return String::from_utf8_lossy(&frame.body).into_owned();
+            }
+        }
+    };
     tokio::select! {
-        () = canceller => {}
-        frame = wire.next() => assert_eq!(frame.map(|frame| frame.tag), Some(b'T')),
+        () = canceller => unreachable!("it never ends by itself"),
+        said = outcome => assert!(said.contains("C57014"), "{said}"),
     }
 }
 

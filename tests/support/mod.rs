@@ -2,7 +2,9 @@
 
 pub mod asked;
 pub mod authority;
+pub mod counted;
 pub mod message;
+pub mod own;
 pub mod random;
 pub mod script;
 pub mod transcript;

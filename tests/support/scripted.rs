@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::message::message;
 
@@ -18,6 +19,11 @@ pub enum Says {
     BytesAndEnd(Vec<u8>),
     /// As asked, and these bytes later, while nobody asks.
     LaterBytes(Vec<u8>),
+    /// Nothing; and the connection of a cancel is held until there is a permit for it.
+    Nothing { cancels: Arc<Semaphore> },
+    /// These to the startup and to each message after it, and then nothing more. `NONCE` in them
+    /// stands for the client's.
+    Login(Vec<Vec<u8>>),
 }
 
 /// Every connection obeys `says` on a Query whose text holds `misbehave`, and answers `one` to all
@@ -25,6 +31,7 @@ pub enum Says {
 pub struct ScriptedShard {
     pub port: u16,
     connections: Arc<AtomicUsize>,
+    queries: Arc<AtomicUsize>,
 }
 
 impl ScriptedShard {
@@ -33,14 +40,21 @@ impl ScriptedShard {
         let port = listener.local_addr().expect("it listens").port();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
+        let queries = Arc::new(AtomicUsize::new(0));
+        let asked = queries.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
                 // An error ends this connection alone: veneer has closed it.
-                tokio::spawn(serve(socket, says.clone()));
+                tokio::spawn(serve(socket, says.clone(), asked.clone()));
             }
         });
-        Self { port, connections }
+        Self { port, connections, queries }
+    }
+
+    /// Messages that came behind a login of the test's own.
+    pub fn served(&self) -> usize {
+        self.queries.load(Ordering::SeqCst)
     }
 
     /// Cancels are connections, too.
@@ -49,12 +63,18 @@ impl ScriptedShard {
     }
 }
 
-async fn serve(mut socket: TcpStream, says: Says) -> std::io::Result<()> {
+async fn serve(mut socket: TcpStream, says: Says, asked: Arc<AtomicUsize>) -> std::io::Result<()> {
     let length = socket.read_u32().await? as usize;
     let mut startup = vec![0; length - 4];
     socket.read_exact(&mut startup).await?;
     if startup.starts_with(&80_877_102_u32.to_be_bytes()) {
+        if let Says::Nothing { cancels } = &says {
+            cancels.acquire().await.expect("it is never closed").forget();
+        }
         return Ok(());
+    }
+    if let Says::Login(answers) = &says {
+        return greet(socket, answers, &asked).await;
     }
     let greeting = [
         message(b'R', &[0; 4]),
@@ -87,9 +107,42 @@ async fn serve(mut socket: TcpStream, says: Says) -> std::io::Result<()> {
             Says::LaterBytes(bytes) if misbehaves => {
                 socket.write_all(&[one(), bytes.clone()].concat()).await?;
             }
+            Says::Nothing { .. } if misbehaves => {}
+            Says::Login(_) => unreachable!("it has its own conversation"),
             _ => socket.write_all(&one_row(if is_open { b"T" } else { b"I" })).await?,
         }
     }
+}
+
+/// A login in which the shard says what it likes.
+async fn greet(
+    mut socket: TcpStream,
+    answers: &[Vec<u8>],
+    asked: &AtomicUsize,
+) -> std::io::Result<()> {
+    let mut nonce = Vec::new();
+    for (index, answer) in answers.iter().enumerate() {
+        if 0 < index {
+            let header = socket.read_u8().await?;
+            assert_eq!(header, b'p');
+            let mut body = vec![0; socket.read_u32().await? as usize - 4];
+            socket.read_exact(&mut body).await?;
+            if let Some(at) = body.windows(3).position(|part| part == b",r=") {
+                nonce = body[at + 3..].to_vec();
+            }
+        }
+        let Some(at) = answer.windows(5).position(|part| part == b"NONCE") else {
+            socket.write_all(answer).await?;
+            continue;
+        };
+        let body = [&answer[5..at], &nonce, &answer[at + 5..]].concat();
+        socket.write_all(&message(answer[0], &body)).await?;
+    }
+    // The other side has the last word.
+    while socket.read_buf(&mut BytesMut::with_capacity(1024)).await? != 0 {
+        asked.fetch_add(1, Ordering::SeqCst);
+    }
+    Ok(())
 }
 
 /// One row, `one`.

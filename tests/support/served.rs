@@ -43,8 +43,14 @@ pub struct Wanted {
     pub tenants: Vec<(String, String, String)>,
     /// Beside the world's own: name and port.
     pub shards: Vec<(String, u16)>,
+    /// How long a login to a shard may take.
+    pub connect_max: &'static str,
+    /// Whether shards beside the world's own may ask for md5.
+    pub md5: bool,
     /// More of the configuration, from the first column on.
     pub config: String,
+    /// One more user, whose role on the shards is called so, and has the application's passwords.
+    pub user: Option<&'static str>,
 }
 
 /// Stops when it is dropped.
@@ -58,7 +64,15 @@ pub struct Veneer {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { pool_size: 2, tenants: Vec::new(), shards: Vec::new(), config: String::new() }
+        Self {
+            pool_size: 2,
+            tenants: Vec::new(),
+            shards: Vec::new(),
+            connect_max: "5s",
+            md5: false,
+            config: String::new(),
+            user: None,
+        }
     }
 }
 
@@ -78,8 +92,20 @@ impl Wanted {
         self
     }
 
+    pub fn connect_max(self, connect_max: &'static str) -> Self {
+        Self { connect_max, ..self }
+    }
+
+    pub fn md5(self) -> Self {
+        Self { md5: true, ..self }
+    }
+
     pub fn config(self, config: &str) -> Self {
         Self { config: config.to_owned(), ..self }
+    }
+
+    pub fn user(self, user: &'static str) -> Self {
+        Self { user: Some(user), ..self }
     }
 
     pub async fn start(self) -> Veneer {
@@ -111,9 +137,10 @@ impl Wanted {
     }
 
     fn text(&self, port: u16) -> String {
-        let Self { pool_size, config, .. } = self;
+        let Self { pool_size, connect_max, md5, config, .. } = self;
         let mut text = format!(
-            "listen: 127.0.0.1:{port}\ndatabase: {DATABASE}\npool: {{ size_max: {pool_size} }}\n\
+            "listen: 127.0.0.1:{port}\ndatabase: {DATABASE}\n\
+             pool: {{ size_max: {pool_size}, connect_max: {connect_max} }}\n\
              {config}\nusers:\n"
         );
         let users = [
@@ -122,12 +149,23 @@ impl Wanted {
             ("limited", "method: trust", "[bluth_co, cyberdyne]", APP_ROLE),
             ("proved", "password: { file: proved }", "all", APP_ROLE),
         ];
-        for (user, proof, tenants, role) in users {
+        let named = users.map(|(user, proof, tenants, role)| (user, proof, tenants, role, role));
+        let one_more = self.user.map(|user| (user, "method: trust", "all", user, APP_ROLE));
+        for (user, proof, tenants, login, role) in named.into_iter().chain(one_more) {
             let _ = writeln!(text, "  {user}:\n    {proof}\n    tenants: {tenants}");
-            let _ = writeln!(text, "    as: {{ user: {role} }}\n    as_shard:");
+            let _ = writeln!(text, "    as: {{ user: {login} }}\n    as_shard:");
             for shard in ["shard1", "shard2", "shard3"] {
                 let file = format!("../secrets/{shard}_{role}");
                 let _ = writeln!(text, "      {shard}: {{ password: {{ file: {file} }} }}");
+            }
+            for (shard, _) in &self.shards {
+                // Behind this name stands one of ours; the others take any password.
+                let file = match shard.as_str() {
+                    "counted" => format!("../secrets/shard2_{role}"),
+                    _ => "proved".to_owned(),
+                };
+                let _ =
+                    writeln!(text, "      {shard}: {{ password: {{ file: {file} }}, md5: {md5} }}");
             }
         }
         text
@@ -189,7 +227,7 @@ fn directory(shards: &[(String, u16)], tenants: &[Tenant<'_>]) -> String {
     text
 }
 
-async fn until_heard(port: u16, task: &mut JoinHandle<Result<(), server::ServeError>>) -> bool {
+pub async fn until_heard(port: u16, task: &mut JoinHandle<Result<(), server::ServeError>>) -> bool {
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
         // Somebody else may have taken the port before us.
         if task.is_finished() {

@@ -217,6 +217,45 @@ impl Wire {
     }
 }
 
+#[allow(dead_code, reason = "only tests/drivers streams")]
+impl Wire {
+    /// Reads up to a `ReadyForQuery`, or a `CopyInResponse`, without keeping rows: tells how many
+    /// bytes of them there were, and everything else as text.
+    pub async fn skim(&mut self) -> (u64, String) {
+        let mut told = Transcript::default();
+        let mut bytes = 0;
+        loop {
+            while self.inbox.len() < 5 {
+                self.fill().await;
+            }
+            let length = (&self.inbox[1..5]).get_u32() as usize + 1;
+            let tag = self.inbox[0];
+            if !matches!(tag, b'D' | b'd') {
+                let frame = self.next().await.expect("the rest of it");
+                told.frame(&frame);
+                if matches!(tag, b'Z' | b'G') {
+                    return (bytes, told.finish());
+                }
+                continue;
+            }
+            let mut left = length;
+            bytes += length as u64 - 5;
+            while self.inbox.len() < left {
+                left -= self.inbox.len();
+                self.inbox.clear();
+                self.fill().await;
+            }
+            self.inbox.advance(left);
+        }
+    }
+
+    async fn fill(&mut self) {
+        self.inbox.reserve(256 * 1024);
+        let read = timeout(ANSWER_WAIT_MAX, self.read.read_buf(&mut self.inbox)).await;
+        assert!(0 < read.expect("an answer in time").expect("a socket"), "the end in the middle");
+    }
+}
+
 /// Whether a segment answers its own COPY.
 fn sends_copy_end(bytes: &[u8]) -> bool {
     let mut rest = bytes;

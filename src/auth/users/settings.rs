@@ -60,6 +60,8 @@ pub enum Method {
 pub struct Login {
     pub user: Option<RoleName>,
     pub password: Option<Placed<Password>>,
+    /// The shard may ask for the password as md5, which tells much of it.
+    pub md5: Option<bool>,
 }
 
 /// Where a password is to be found; never the password itself.

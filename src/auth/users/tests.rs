@@ -48,6 +48,7 @@ fn secrets_are_not_shown() {
     let login = BackendLogin {
         role: RoleName::stored("app").unwrap(),
         password: Some(Secret::new("hush")),
+        md5: false,
     };
     assert!(!format!("{login:?}").contains("hush"));
 }

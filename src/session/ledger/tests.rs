@@ -55,7 +55,7 @@ fn sent(word: &str) -> Owed {
         "B" => Owed::Bind { to },
         "D" => Owed::DescribePortal,
         "E" => Owed::Execute { to, text: None },
-        "C" => Owed::Close { to },
+        "C" => Owed::Close { to, ours: None },
         "S" => Owed::Sync { to },
         "F" => Owed::FunctionCall,
         "ours" => Owed::Ours(Bytes::new()),

@@ -93,7 +93,7 @@ impl Ledger {
                     false
                 }
                 Owed::Bind { to: To::Client }
-                | Owed::Close { to: To::Client }
+                | Owed::Close { to: To::Client, .. }
                 | Owed::DescribeStatement
                 | Owed::DescribePortal
                 | Owed::Poison(_) => {

@@ -1,36 +1,11 @@
 //! Calls, casts and comparisons: where code is run, and where a literal may name an object.
 
+use pg_query::protobuf::AExprKind;
+
 use super::Walk;
 use crate::sql::functions::{self, Effect};
-use crate::sql::literal;
 use crate::sql::tree::{Node, Tree};
-use crate::sql::{Access, Change, Frees, Keep, Keeps, Leaves, NameKind, Value};
-
-/// Columns of the catalogue that are compared all day and never hold a schema.
-const NOT_SCHEMAS: [&str; 22] = [
-    "relkind",
-    "relname",
-    "contype",
-    "typtype",
-    "attname",
-    "proname",
-    "typname",
-    "conname",
-    "tgname",
-    "relpersistence",
-    "collname",
-    "datname",
-    "rolname",
-    "extname",
-    "amname",
-    "spcname",
-    "lanname",
-    "opcname",
-    "table_name",
-    "column_name",
-    "table_type",
-    "data_type",
-];
+use crate::sql::{Access, Change, Frees, Keep, Keeps, Leaves, NameKind, Parameter, Reading, Value};
 
 /// Types that look an object up by its name.
 const NAME_TYPES: [&str; 11] = [
@@ -47,9 +22,20 @@ const NAME_TYPES: [&str; 11] = [
     "regtype",
 ];
 
+/// Functions that look up what has no name, or the name of no schema.
+const NAMELESS: [&str; 7] = [
+    "col_description",
+    "obj_description",
+    "pg_describe_object",
+    "pg_has_role",
+    "pg_notify",
+    "shobj_description",
+    "to_regrole",
+];
+
 impl<'t> Walk<'t> {
-    fn while_naming(&mut self, body: impl FnOnce(&mut Self)) {
-        let before = std::mem::replace(&mut self.naming, true);
+    fn while_naming(&mut self, reading: Option<Reading>, body: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.naming, reading);
         body(self);
         self.naming = before;
     }
@@ -68,9 +54,13 @@ impl<'t> Walk<'t> {
         match effect {
             Effect::Harmless => {}
             Effect::Reads => self.raise(Access::Read),
+            Effect::AsksSequence => {
+                self.raise(Access::Read);
+                self.asks_sequence = true;
+            }
             Effect::Catalogue => {
                 self.raise(Access::Read);
-                self.catalogue = true;
+                self.catalogue_function(words.last().copied().unwrap_or_default());
             }
             Effect::Writes => {
                 self.raise(Access::Write);
@@ -98,14 +88,21 @@ impl<'t> Walk<'t> {
                 self.foreign = true;
             }
         }
-        let rest = |walk: &mut Self| {
-            for (field, tree) in &node.fields {
-                if *field != "funcname" {
-                    walk.visit(tree);
-                }
+        for (field, tree) in node.fields.iter().filter(|(field, _)| *field != "funcname") {
+            if effect == Effect::Harmless || *field != "args" {
+                self.visit(tree);
+                continue;
             }
-        };
-        if effect == Effect::Harmless { rest(self) } else { self.while_naming(rest) }
+            let arguments = tree.items();
+            for (index, argument) in arguments.iter().enumerate() {
+                let function = words.last().copied().unwrap_or_default();
+                let reading = match effect {
+                    Effect::Unknown => Some(Reading::Anything),
+                    _ => reading(function, index, arguments.len()),
+                };
+                self.while_naming(reading, |walk| walk.visit(argument));
+            }
+        }
     }
 
     /// `certain`: it runs exactly once when its statement does.
@@ -142,88 +139,99 @@ impl<'t> Walk<'t> {
         self.set_configs.push(Change { setting, value, local, local_bound });
     }
 
+    /// `SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'y'`: how pg_dump sets
+    /// what an older server may not know. Said again, it does no harm there either.
+    pub(super) fn set_if_known(&self, node: &Node) -> Option<Change> {
+        let [from] = node.list("from_clause") else { return None };
+        let from = from.node().filter(|from| from.kind == "RangeVar")?;
+        let is_settings = from.text("relname") == "pg_settings"
+            && matches!(from.text("schemaname"), "" | "pg_catalog");
+        let [target] = node.list("target_list") else { return None };
+        let call = target.node()?.child("val").filter(|call| is_set_config(call))?;
+        let [name, value, local] = call.list("args") else { return None };
+        let filter = node.child("where_clause").filter(|filter| filter.kind == "AExpr")?;
+        let is_equality = filter.get("name").and_then(Tree::words).is_some_and(|op| op == ["="])
+            && filter.number("kind") == AExprKind::AexprOp as i64;
+        let known = ["target_list", "from_clause", "where_clause", "limit_option", "op"];
+        let is_plain = node.fields.iter().all(|(field, _)| known.contains(field));
+        if !is_settings || !is_equality || !is_plain || !is_name(name) {
+            return None;
+        }
+        let setting = filter.get("lexpr").filter(|left| is_name(left)).and(filter.get("rexpr"))?;
+        text_of(value)?;
+        Some(Change {
+            setting: text_of(setting)?.to_ascii_lowercase(),
+            value: Value::Statement(self.own_text.to_owned()),
+            local: truth_of(local)?,
+            local_bound: None,
+        })
+    }
+
     pub(super) fn cast(&mut self, node: &'t Node) {
         self.visit_field(node, "type_name");
         let names = node.child("type_name").and_then(|name| name.get("names"));
         let words = names.and_then(Tree::words).unwrap_or_default();
-        if matches!(words[..], [name] | ["pg_catalog", name] if NAME_TYPES.contains(&name)) {
-            self.raise(Access::Read);
-            self.catalogue = true;
-            self.while_naming(|walk| walk.visit_field(node, "arg"));
-        } else {
-            self.visit_field(node, "arg");
-        }
+        let kind = match words[..] {
+            [name] | ["pg_catalog", name] => NAME_TYPES.iter().find(|known| **known == name),
+            _ => None,
+        };
+        let Some(kind) = kind else { return self.visit_field(node, "arg") };
+        self.raise(Access::Read);
+        self.asks.catalogue = true;
+        let reading = match *kind {
+            "regnamespace" => Some(Reading::Schema),
+            "regrole" => None,
+            _ => Some(Reading::Object),
+        };
+        self.asks.objects |= reading == Some(Reading::Object);
+        self.while_naming(reading, |walk| walk.visit_field(node, "arg"));
     }
 
     pub(super) fn constant(&mut self, node: &'t Node) {
-        if !self.naming {
-            return;
-        }
-        if let Some(text) = node.child("val").filter(|value| value.kind == "String") {
-            self.literal_mattered = true;
-            for name in literal::names(text.text("sval")) {
-                self.name(&name, NameKind::Perhaps);
-            }
+        let Some(value) = node.child("val") else { return };
+        self.note_number(value);
+        let Some(reading) = self.naming.filter(|_| value.kind == "String") else { return };
+        self.literal_mattered = true;
+        for name in reading.names(value.text("sval")) {
+            self.name(&name, NameKind::Perhaps);
         }
     }
 
     pub(super) fn parameter(&mut self, node: &'t Node) {
-        if self.naming {
-            self.name_parameter(node.number("number"));
-        }
-    }
-
-    fn name_parameter(&mut self, number: i64) {
-        self.parameters.extend(u16::try_from(number));
-    }
-
-    pub(super) fn expression(&mut self, node: &'t Node) {
-        let (left, right) = (node.get("lexpr"), node.get("rexpr"));
-        for (side, other) in [(left, right), (right, left)] {
-            if !other.is_some_and(is_never_a_schema) {
-                self.note_compared(side);
-            }
-        }
-        self.fields(node);
-    }
-
-    /// Notes the literals and parameters that stand at once on one side of a comparison.
-    fn note_compared(&mut self, side: Option<&'t Tree>) {
-        let Some(side) = side else { return };
-        let Tree::Node(node) = side else {
-            return side.items().iter().for_each(|item| self.note_compared(Some(item)));
-        };
-        match node.kind {
-            "AConst" => {
-                if let Some(text) = text_of(side) {
-                    self.compared.push(text.to_owned());
-                }
-            }
-            "ParamRef" => self.compared_parameters.extend(u16::try_from(node.number("number"))),
-            "TypeCast" | "CollateClause" => self.note_compared(node.get("arg")),
-            "AArrayExpr" => self.note_compared(node.get("elements")),
-            "RowExpr" | "FuncCall" => self.note_compared(node.get("args")),
-            "List" => self.note_compared(node.get("items")),
-            _ => {}
-        }
-    }
-
-    pub(super) fn count_compared(&mut self) {
-        for text in std::mem::take(&mut self.compared) {
-            for name in literal::compared(&text) {
-                self.name(&name, NameKind::Perhaps);
-            }
-        }
-        for number in std::mem::take(&mut self.compared_parameters) {
-            self.name_parameter(number.into());
+        let number = node.number("number");
+        self.note_number_parameter(number);
+        if let (Some(reading), Ok(number)) = (self.naming, u16::try_from(number)) {
+            self.parameters.push(Parameter { number, reading });
         }
     }
 }
 
-fn is_never_a_schema(tree: &Tree) -> bool {
+/// How a function of PostgreSQL's own reads one of its arguments, if as a name.
+fn reading(function: &str, index: usize, count: usize) -> Option<Reading> {
+    let object = match function {
+        "to_regnamespace" | "has_schema_privilege" => Reading::Schema,
+        _ => Reading::Object,
+    };
+    // The user, perhaps; the object; the privilege.
+    let is_privilege = function.starts_with("has_") && function.ends_with("_privilege");
+    let asked = match function {
+        "has_column_privilege" => index + 3 == count,
+        _ if is_privilege => index + 2 == count,
+        "pg_get_serial_sequence" => index == 0,
+        _ => !NAMELESS.contains(&function),
+    };
+    asked.then_some(object)
+}
+
+pub(super) fn is_set_config(node: &Node) -> bool {
+    let words = node.get("funcname").and_then(Tree::words).unwrap_or_default();
+    node.kind == "FuncCall" && matches!(words[..], ["set_config"] | ["pg_catalog", "set_config"])
+}
+
+/// The column `name`.
+fn is_name(tree: &Tree) -> bool {
     let column = tree.node().filter(|node| node.kind == "ColumnRef");
-    let last = column.and_then(|node| node.list("fields").last()).and_then(Tree::word);
-    last.is_some_and(|name| NOT_SCHEMAS.contains(&name))
+    column.and_then(|node| node.get("fields")).and_then(Tree::words).is_some_and(|w| w == ["name"])
 }
 
 /// The inside of `'…'::text`.

@@ -3,6 +3,7 @@
 use pg_query::protobuf::{DiscardMode, GrantTargetType, ObjectType as O, ReindexObjectType};
 
 use super::Walk;
+use super::calls::is_set_config;
 use crate::sql::tree::{Node, Tree};
 use crate::sql::{Access, Act, Frees, Keep, Keeps, Leaves, NameKind};
 
@@ -87,10 +88,16 @@ impl<'t> Walk<'t> {
         // A function beside it may return no rows at all.
         let certain = node.fields.iter().all(|(field, _)| quiet.contains(field))
             && node.list("target_list").iter().all(is_certain);
+        let has_from = node.get("from_clause").is_some();
+        if let Some(change) = self.set_if_known(node) {
+            self.set_configs.push(change);
+            self.visit_field(node, "from_clause");
+            return;
+        }
         self.in_scope(node, |walk| {
             for (field, tree) in node.fields.iter().filter(|(field, _)| *field != "with_clause") {
                 if !(certain && *field == "target_list") {
-                    walk.visit(tree);
+                    walk.clause(field, tree, has_from);
                     continue;
                 }
                 for target in tree.items() {
@@ -109,6 +116,8 @@ impl<'t> Walk<'t> {
             self.frees = Frees::all(Keep::ALL.into_iter().collect());
         } else if target == DiscardMode::DiscardTemp as i64 {
             self.frees = Frees::all(Keeps::of(Keep::TempTable));
+        } else if target == DiscardMode::DiscardSequences as i64 {
+            self.frees = Frees::all(Keeps::of(Keep::Sequence));
         }
     }
 
@@ -214,13 +223,15 @@ impl<'t> Walk<'t> {
 }
 
 fn is_certain(target: &Tree) -> bool {
+    let is_constant = |value: &Node| matches!(value.kind, "AConst" | "ParamRef");
+    // asyncpg asks for the value of a setting and changes it at once.
+    let asks = |value: &Node| {
+        let words = value.get("funcname").and_then(Tree::words).unwrap_or_default();
+        let known = matches!(words[..], ["current_setting"] | ["pg_catalog", "current_setting"]);
+        known && value.list("args").iter().filter_map(Tree::node).all(is_constant)
+    };
     let value = target.node().and_then(|target| target.child("val"));
-    value.is_some_and(|value| matches!(value.kind, "AConst" | "ParamRef") || is_set_config(value))
-}
-
-fn is_set_config(node: &Node) -> bool {
-    let words = node.get("funcname").and_then(Tree::words).unwrap_or_default();
-    node.kind == "FuncCall" && matches!(words[..], ["set_config"] | ["pg_catalog", "set_config"])
+    value.is_some_and(|value| is_constant(value) || is_set_config(value) || asks(value))
 }
 
 /// The name of a command that changes what all shards share.

@@ -1,5 +1,6 @@
 //! From parse trees to facts: every node is visited, and what it names is written down.
 
+mod asks;
 mod calls;
 mod command;
 mod names;
@@ -8,7 +9,10 @@ mod session;
 use std::collections::HashSet;
 
 use super::tree::{Node, Tree};
-use super::{Access, Act, Change, Frees, Keep, Leaves, Name, Statement, Text, Value};
+use super::{
+    Access, Act, Change, Frees, Keep, Leaves, Name, Parameter, Reading, Statement, Text, Value,
+};
+use asks::Asks;
 
 /// What one text says, and whether its literals had a part in that.
 #[derive(Debug)]
@@ -46,25 +50,20 @@ struct Walk<'t> {
     access: Access,
     leaves: Leaves,
     frees: Frees,
+    asks_sequence: bool,
     act: Act,
     names: Vec<Name>,
     known_names: HashSet<Name>,
-    parameters: Vec<u16>,
+    parameters: Vec<Parameter>,
     set_configs: Vec<Change>,
     unqualified: bool,
-    /// It reads the catalogue.
-    catalogue: bool,
-    /// It reads relations of the catalogue, so that comparisons may be about schemas.
-    catalogue_rows: bool,
+    asks: Asks,
     /// It touches what is not the catalogue's.
     foreign: bool,
     /// Common table expressions in sight.
     ctes: Vec<&'t str>,
-    /// Literals here are read as names.
-    naming: bool,
-    /// The literals that stand in comparisons, and count if this proves to ask the catalogue.
-    compared: Vec<String>,
-    compared_parameters: Vec<u16>,
+    /// How literals here are read as names, if they are.
+    naming: Option<Reading>,
     literal_mattered: bool,
 }
 
@@ -75,19 +74,17 @@ impl<'t> Walk<'t> {
             access: Access::Nothing,
             leaves: Leaves::default(),
             frees: Frees::default(),
+            asks_sequence: false,
             act: Act::None,
             names: Vec::new(),
             known_names: HashSet::new(),
             parameters: Vec::new(),
             set_configs: Vec::new(),
             unqualified: false,
-            catalogue: false,
-            catalogue_rows: false,
+            asks: Asks::default(),
             foreign: false,
             ctes: Vec::new(),
-            naming: false,
-            compared: Vec::new(),
-            compared_parameters: Vec::new(),
+            naming: None,
             literal_mattered: false,
         }
     }
@@ -131,6 +128,8 @@ impl<'t> Walk<'t> {
             "TypeName" => self.type_name(node),
             "TypeCast" => self.cast(node),
             "AExpr" => self.expression(node),
+            "BoolExpr" => self.logic(node),
+            "SubLink" | "RangeSubselect" => self.subquery(node),
             "ColumnRef" => self.column(node),
             "AConst" => self.constant(node),
             "ParamRef" => self.parameter(node),
@@ -159,11 +158,10 @@ impl<'t> Walk<'t> {
     }
 
     fn select(&mut self, node: &'t Node) {
+        let has_from = node.get("from_clause").is_some();
         self.in_scope(node, |walk| {
-            for (field, tree) in &node.fields {
-                if *field != "with_clause" {
-                    walk.visit(tree);
-                }
+            for (field, tree) in node.fields.iter().filter(|(field, _)| *field != "with_clause") {
+                walk.clause(field, tree, has_from);
             }
         });
     }
@@ -241,24 +239,23 @@ impl<'t> Walk<'t> {
             "CopyStmt" => node.get("query").is_some(),
             kind => data.contains(&kind),
         });
-        known && !self.literal_mattered && !self.catalogue && self.access <= Access::Write
+        known && !self.literal_mattered && !self.asks.catalogue && self.access <= Access::Write
     }
 
     fn finish(mut self) -> Statement {
-        if self.catalogue_rows {
-            self.count_compared();
-        }
+        let catalogue = self.conclude();
         self.parameters.sort_unstable();
         self.parameters.dedup();
         Statement {
             access: self.access,
             names: self.names,
             unqualified: self.unqualified,
-            catalogue: self.catalogue && !self.foreign,
+            catalogue,
             act: self.act,
             set_configs: self.set_configs,
             leaves: self.leaves,
             frees: self.frees,
+            asks_sequence: self.asks_sequence,
             parameters: self.parameters,
         }
     }

@@ -43,7 +43,7 @@ impl<'t> Walk<'t> {
         } else if schema.is_empty() {
             self.unqualified_relation(relation);
         } else if is_system(schema) {
-            self.catalogue_relation();
+            self.catalogue_relation(relation);
         } else {
             self.foreign = true;
             self.name(schema, NameKind::Relation);
@@ -51,17 +51,12 @@ impl<'t> Walk<'t> {
         // RangeVar has no other children than its alias.
     }
 
-    fn catalogue_relation(&mut self) {
-        self.catalogue = true;
-        self.catalogue_rows = true;
-    }
-
     fn unqualified_relation(&mut self, relation: &str) {
         if self.ctes.contains(&relation) {
             return;
         }
         if relation.starts_with("pg_") {
-            self.catalogue_relation();
+            self.catalogue_relation(relation);
             return;
         }
         self.foreign = true;

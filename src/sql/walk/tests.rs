@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::sql::{
-    Access, Act, Change, Frees, Keep, NameKind, Reader, Settings, Statement, Text, Value,
+    About, Access, Act, Change, Frees, Keep, NameKind, Reader, Settings, Statement, Text, Value,
 };
 
 fn read(sql: &str) -> Text {
@@ -30,10 +30,18 @@ fn print(statement: &Statement) -> String {
             NameKind::Perhaps => write!(out, " {}?", name.schema),
         };
     }
-    for number in &statement.parameters {
-        let _ = write!(out, " ${number}");
+    for parameter in &statement.parameters {
+        let _ = write!(out, " ${}", parameter.number);
     }
-    let marks = [(statement.unqualified, "path"), (statement.catalogue, "catalogue")];
+    let catalogue = statement.catalogue.as_ref();
+    let about = |about| catalogue.is_some_and(|asks| asks.about == about);
+    let marks = [
+        (statement.unqualified, "path"),
+        (about(About::Objects), "catalogue"),
+        (about(About::Schemas), "schemas"),
+        (catalogue.is_some_and(|asks| asks.numbers), "numbers"),
+        (catalogue.is_some_and(|asks| !asks.number_parameters.is_empty()), "$numbers"),
+    ];
     for (_, mark) in marks.iter().filter(|(on, _)| *on) {
         let _ = write!(out, " +{mark}");
     }
@@ -154,17 +162,18 @@ fn names_in_expressions() {
     check("SELECT 'x'::acme.mood", "read acme:other");
     check("SELECT 'acme.t'::regclass", "read acme? +catalogue");
     check("SELECT '\"My T\".t'::regclass", "read My T? +catalogue");
-    check("SELECT 'Acme'::regnamespace", "read acme? +catalogue");
-    check("SELECT $1::regclass", "read $1 +catalogue");
+    check("SELECT 'Acme'::regnamespace", "read acme? +schemas");
+    check("SELECT $1::regclass", "read $1 +catalogue +$numbers");
     check("SELECT nextval('acme.s')", "write acme?");
     check("SELECT nextval($2)", "write $2");
     check("SELECT currval('acme.s')", "read acme?");
     check(
         "SELECT setval(pg_get_serial_sequence('\"acme\".\"t\"', 'id'), 1)",
-        "write acme? id? +catalogue",
+        "write acme? +catalogue",
     );
     check("SELECT to_regclass('acme.t')", "read acme? +catalogue");
     check("SELECT lower('acme.t')", "nothing");
+    check("SELECT pg_notify('acme.t', 'bolt.u')", "write");
     check("SELECT acme.f(1)", "write acme:other !unknown");
     check("SELECT f('acme')", "write acme? !unknown");
     check("SELECT query_to_xml('select * from acme.t', true, true, '')", "write acme? !unknown");
@@ -185,11 +194,6 @@ fn catalogue_queries() {
         "SELECT * FROM pg_tables WHERE (schemaname, tablename) IN (('acme', 't'))",
         "read acme? t? +catalogue",
     );
-    check(
-        "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'my\\\\_schema'",
-        "read my\\\\_schema? my_schema? +catalogue",
-    );
-    check("SELECT nspname = 'acme'::name FROM pg_namespace", "read acme? +catalogue");
     check("SELECT oid FROM pg_type WHERE typname = 'acme'", "read +catalogue");
     check("SELECT * FROM pg_class", "read +catalogue");
     check("SELECT * FROM pg_catalog.pg_class c, acme.t", "read acme");
@@ -197,22 +201,119 @@ fn catalogue_queries() {
         "SELECT * FROM information_schema.tables WHERE table_schema = 'acme'",
         "read acme? +catalogue",
     );
-    check("SELECT 1 FROM pg_namespace WHERE nspname = $1", "read $1 +catalogue");
-    check("SELECT 1 FROM pg_namespace WHERE nspname IN ('a1', 'Big')", "read a1? Big? +catalogue");
-    check(
-        "SELECT 1 FROM pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.~) '^(acme)$' COLLATE pg_catalog.default",
-        "read ^(acme)$? acme? +catalogue",
-    );
-    check("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'ac%'", "read +catalogue");
-    check("SELECT 1 FROM pg_class WHERE relkind = 'r' AND oid = '16395'", "read 16395? +catalogue");
-    check(
-        "SELECT 1 FROM pg_namespace WHERE nspname = ANY('{acme,bolt}')",
-        "read acme? bolt? {acme,bolt}? +catalogue",
-    );
     check("SELECT 1 FROM t WHERE a = 'acme' AND tableoid = 'bolt.t'::regclass", "read bolt? +path");
     check("SELECT pg_table_is_visible(1)", "read +catalogue");
-    check("SELECT has_table_privilege('acme.t', 'select')", "read acme? select? +catalogue");
+    check("SELECT has_table_privilege('acme.t', 'select')", "read acme? +catalogue");
+    check("SELECT has_table_privilege('joe', 'acme.t', 'select')", "read acme? +catalogue");
+    check("SELECT has_column_privilege('acme.t', 'c', 'select')", "read acme? +catalogue");
+    check("SELECT has_schema_privilege('acme', 'usage')", "read acme? +schemas");
+    check("SELECT obj_description(1, 'acme')", "read +schemas");
     check("SELECT * FROM users WHERE name = 'acme'", "read +path");
+    // What only looks like a tenant.
+    for column in ["relname", "lower(c.relname)", "typname::text", "table_name", "description"] {
+        let catalogue = "SELECT 1 FROM pg_catalog.pg_class c, pg_description d WHERE";
+        let expected =
+            if column == "description" { "read acme? +catalogue" } else { "read +catalogue" };
+        check(&format!("{catalogue} {column} = 'acme'"), expected);
+    }
+    check("SELECT 'acme'::regrole", "read +schemas");
+    check("SELECT 'acme'::regclass", "read +catalogue");
+    check("SELECT 1 FROM pg_class WHERE 'acme' = current_schema()", "read +catalogue");
+    check("SELECT 1 FROM pg_class, pg_namespace n WHERE n.nspname <> 'acme'", "read +catalogue");
+    check(
+        "SELECT 1 FROM pg_class, pg_namespace n WHERE NOT (n.nspname = 'acme' OR nspname = 'b')",
+        "read +catalogue",
+    );
+    check("SELECT 1 FROM pg_tables WHERE NOT schemaname <> 'acme'", "read acme? +catalogue");
+    check("SELECT 1 FROM pg_tables WHERE NOT schemaname = ANY ('{acme}')", "read +catalogue");
+    check("SELECT 1 FROM pg_tables WHERE schemaname IS DISTINCT FROM 'acme'", "read +catalogue");
+    check(
+        "SELECT 1 FROM pg_statistic_ext WHERE stxnamespace::regnamespace::text ~ '^(acme)$'",
+        "read acme? +catalogue",
+    );
+    check(
+        "SELECT NOT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = 'acme')",
+        "read acme? +catalogue",
+    );
+    check(
+        "SELECT 1 FROM pg_tables WHERE schemaname || '.' || tablename = 'acme.t'",
+        "read acme? acme.t? +catalogue",
+    );
+}
+
+#[test]
+fn queries_about_schemas() {
+    check(
+        "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'my\\_schema'",
+        "read my_schema? +schemas",
+    );
+    check("SELECT 1 FROM pg_namespace WHERE nspname = $1", "read $1 +schemas");
+    check("SELECT 1 FROM pg_namespace WHERE nspname IN ('a1', 'Big')", "read a1? Big? +schemas");
+    check("SELECT 1 FROM pg_namespace WHERE nspname NOT IN ('a1', 'Big')", "read +schemas");
+    check(
+        "SELECT 1 FROM pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.~) '^(acme)$' COLLATE pg_catalog.default",
+        "read acme? +schemas",
+    );
+    check("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'ac%'", "read +schemas");
+    check(
+        "SELECT 1 FROM pg_namespace WHERE nspname = ANY('{acme,bolt}')",
+        "read acme? bolt? {acme,bolt}? +schemas",
+    );
+    check("SELECT 1 FROM pg_namespace WHERE LOWER(nspname) = LOWER('t2')", "read t2? +schemas");
+    check("SELECT to_regnamespace('acme') IS NOT NULL", "read acme? +schemas");
+    check("SELECT 'acme' IN (SELECT nspname FROM pg_namespace)", "read acme? +schemas");
+    check(
+        "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'acme'",
+        "read acme? +schemas",
+    );
+    check(
+        "SELECT nspname, nspname = current_schema() AS \"default\" FROM pg_namespace",
+        "read +schemas",
+    );
+    // Home answers for all of them at once.
+    check("SELECT nspname = 'acme'::name FROM pg_namespace", "read +schemas");
+    check("SELECT 1 FROM pg_namespace WHERE nspname = 'acme' OR nspname > 'b'", "read +schemas");
+    check("SELECT relname, schemaname = 'acme' FROM pg_stat_all_tables", "read acme? +catalogue");
+    // A number that is handed out is good on its shard only.
+    check("SELECT oid, nspname FROM pg_namespace", "read +catalogue");
+    check("SELECT * FROM pg_namespace WHERE nspname = 'acme'", "read acme? +catalogue");
+    check("SELECT * FROM (SELECT nspname FROM pg_namespace) n", "read +catalogue");
+    check("SELECT count(*) FROM pg_namespace", "read +schemas");
+    check(
+        "SELECT nspname FROM pg_namespace WHERE nspowner = (SELECT oid FROM pg_roles LIMIT 1)",
+        "read +schemas",
+    );
+    check("SELECT rolname FROM pg_roles", "read +schemas");
+    check("SELECT nspname, (SELECT count(*) FROM pg_class) FROM pg_namespace", "read +catalogue");
+    check(
+        "SELECT pg_get_userbyid(nspowner), obj_description(oid) FROM pg_namespace",
+        "read +schemas",
+    );
+}
+
+#[test]
+fn numbers_of_objects() {
+    check(
+        "SELECT 1 FROM pg_class WHERE relkind = 'r' AND oid = '16395'",
+        "read +catalogue +numbers",
+    );
+    check("SELECT 1 FROM pg_class WHERE oid = 16395", "read +catalogue +numbers");
+    check("SELECT 1 FROM pg_class WHERE oid = 4000000000", "read +catalogue +numbers");
+    check("SELECT 1 FROM pg_class WHERE oid = 1259", "read +catalogue");
+    check("SELECT pg_get_indexdef(16395)", "read +catalogue +numbers");
+    check("SELECT '16395'::pg_catalog.regclass", "read +catalogue +numbers");
+    check(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = ANY ('{16395,1}'::oid[])",
+        "read +catalogue +numbers",
+    );
+    check("SELECT 1 FROM pg_class LIMIT 20000 OFFSET 50000", "read +catalogue");
+    check("SELECT 1 FROM pg_class WHERE 100000 < reltuples", "read +catalogue");
+    check("SELECT 1 FROM pg_class WHERE oid = $1 LIMIT $2", "read +catalogue +$numbers");
+    check(
+        "SELECT 1 FROM pg_class WHERE relname = '16395' OR lower(relname) = $1",
+        "read +catalogue",
+    );
+    check("SELECT 16395", "nothing");
 }
 
 #[test]
@@ -485,8 +586,34 @@ fn set_config() {
     check("SELECT set_config('a.b', 'x', false) FROM acme.t", "read acme a.b=Unknown !unknown");
     check(
         "UPDATE pg_settings SET setting = 'x' WHERE name = 'a.b'",
-        "write a? a.b? +catalogue search_path=Unknown !unknown",
+        "write +catalogue search_path=Unknown !unknown",
     );
+    // asyncpg's.
+    check(
+        "SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
+        "nothing jit=<off>",
+    );
+    check(
+        "SELECT current_setting(f()), set_config('jit', 'off', false)",
+        "write jit=Unknown !unknown",
+    );
+    // pg_dump's.
+    check(
+        "SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b'",
+        "read +catalogue a.b=Statement(\"SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b'\")",
+    );
+    for other in [
+        "set_config(name, 'view', false) FROM pg_settings WHERE name <> 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings WHERE name = ANY ('{a.b}')",
+        "set_config(name, 'view', false) FROM pg_settings WHERE tablename = 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b' OR true",
+        "set_config(name, setting, false) FROM pg_settings WHERE name = 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings, pg_class WHERE name = 'a.b'",
+        "set_config(setting, 'view', false) FROM pg_settings WHERE name = 'a.b'",
+        "set_config(name, 'view', false) FROM pg_settings WHERE name = 'a.b' ORDER BY 1",
+    ] {
+        check(&format!("SELECT {other}"), "write +catalogue search_path=Unknown !unknown");
+    }
     check("SELECT set_config($1, $2, false)", "nothing $1=$2");
     check("SELECT set_config('a' || 'b', 'x', false)", "write search_path=Unknown !unknown");
     check("SELECT set_config('a.b', 'x', $1)", "nothing a.b=<x> local=$1");
@@ -547,8 +674,8 @@ fn unreadable() {
     assert_eq!(error(b"SELECT '\xff'"), "invalid byte sequence for encoding \"UTF8\"");
     assert_eq!(error(b"SELECT 1\0"), "invalid byte sequence for encoding \"UTF8\"");
     assert_eq!(
-        error(&vec![b' '; (128 << 10) + 1]),
-        "the text has 131073 bytes, and at most 131072 are parsed"
+        error(&vec![b' '; (256 << 10) + 1]),
+        "the text has 262145 bytes, and at most 262144 are parsed"
     );
 }
 
@@ -574,5 +701,6 @@ fn what_ends_session_state() {
     check("DEALLOCATE ALL", true, &[Keep::Prepared]);
     check("DISCARD TEMP", true, &[Keep::TempTable]);
     check("DISCARD ALL", true, &Keep::ALL);
-    check("DISCARD PLANS; DISCARD SEQUENCES", false, &[]);
+    check("DISCARD SEQUENCES", true, &[Keep::Sequence]);
+    check("DISCARD PLANS", false, &[]);
 }

@@ -214,9 +214,16 @@ async fn texts_that_only_look_deep() {
         victim.check_unhurt(what).await;
     }
     // Beyond what is parsed, a scoped session goes by its tenant; another is refused.
-    let long = format!("SELECT '{}', count(*) FROM authors", "x".repeat(200_000));
+    let long = format!("SELECT {} count(*) FROM authors", "1,".repeat(150_000));
     let mut wire = victim.veneer.door("app").open().await;
     assert!(wire.query(&long).await.contains("C=54001"));
+    // The insides of literals do not count.
+    let data = format!("SELECT length('{}'), count(*) FROM authors", "x".repeat(1_000_000));
+    let mut wire = victim.veneer.door("app").with("search_path", "cyberdyne").open().await;
+    assert!(wire.query(&data).await.contains("DataRow 1000000 | 7"));
+    let hidden = format!("SELECT f('{} initech.authors') FROM authors", "x ".repeat(150_000));
+    let told = wire.query(&hidden).await;
+    assert!(told.contains("C=0A000") && told.contains("initech"), "{told}");
 }
 
 #[tokio::test]

@@ -45,3 +45,26 @@ async fn pipelines_that_set_the_path() {
     }
     bench.check_all(&scripts.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
+
+#[tokio::test]
+async fn names_of_statements() {
+    let bench = Bench::build("oracle_names").await;
+    bench
+        .check_all(&[
+            "Parse s - SELECT 1\nSync\n\nQuery BEGIN\n\nQuery SELECT 1 / 0\n\nParse s - SELECT 2\nSync",
+            "Parse s - SELECT 1\nSync\n\nQuery BEGIN\n\nQuery SELECT 1 / 0\n\nParse t - SELECT 1\nSync",
+            "Parse s - begin read only\nSync\n\nQuery BEGIN\n\nQuery SELECT 1 / 0\n\nDescribe S s\nSync",
+            "Parse - - SELECT * FROM nowhere\nParse b - SELECT 5\nSync\nBind - b\nExecute - 0\nSync",
+            "Parse b - INSERT INTO authors VALUES (7, 'a')\nBind - nothing\nSync\nBind - b\nExecute - 0\nSync\n\n\
+             Query SELECT count(*) FROM authors",
+            "Parse b - SELECT 5\nSync\nBind - b\nExecute - 0\nSync\nDescribe S b\nSync\nClose S b\nSync\nBind - b\nSync",
+            // What a name meant before its table changed is not what it means when it is parsed anew.
+            "Query CREATE TYPE m AS ENUM ('sad', 'ok'); CREATE TABLE st (v m)\n\n\
+             Parse s - INSERT INTO st VALUES ($1)\nDescribe S s\nBind - s ok\nExecute - 0\nSync\n\n\
+             Close S s\nSync\n\nQuery DROP TABLE st\n\nQuery DROP TYPE m\n\n\
+             Query CREATE TYPE m AS ENUM ('sad', 'ok', 'fine'); CREATE TABLE st (w int, v m)\n\n\
+             Parse s - INSERT INTO st VALUES ($1)\nDescribe S s\nBind - s 3\nExecute - 0\nSync\n\n\
+             Query DROP TABLE st; DROP TYPE m",
+        ])
+        .await;
+}

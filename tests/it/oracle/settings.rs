@@ -1,6 +1,9 @@
 //! SET, SHOW, RESET and `set_config`, above all of `search_path`, which chooses the tenant.
 
 use super::Bench;
+use crate::support::served::Wanted;
+use crate::support::wire::Door;
+use crate::support::{direct, world};
 
 /// After each spelling: what SHOW says, what the shard sees, and what a bare name means.
 const LOOK: &str = "
@@ -218,4 +221,51 @@ async fn other_settings() {
              SELECT 1",
         ])
         .await;
+}
+
+/// `ALTER ROLE … SET`: what a role has from the start, under what the client says at its own.
+#[tokio::test]
+async fn what_a_role_has_from_the_start() {
+    let role = "oracle_settled";
+    let bench =
+        Bench::build_with("oracle_role", super::SHARD, Wanted::default().pool_size(1).user(role))
+            .await;
+    for number in 1..=3 {
+        let shard = world().shard(number);
+        let superuser = direct(shard.cluster.superuser_config().dbname("bookstore")).await;
+        let sql = format!(
+            "CREATE ROLE {role} LOGIN PASSWORD '{}' IN ROLE bookstore_app;
+             ALTER ROLE {role} SET search_path = oracle_role, public;
+             ALTER ROLE {role} SET timezone = 'Asia/Tokyo';
+             ALTER ROLE {role} IN DATABASE bookstore SET work_mem = '2MB';
+             ALTER ROLE {role} SET application_name = 'settled';
+             ALTER ROLE {role} SET my.own = 'of the role'",
+            shard.app_password
+        );
+        superuser.batch_execute(&sql).await.unwrap();
+    }
+    let shown = "Query SHOW search_path\n\nQuery SHOW timezone\n\nQuery SHOW work_mem\n\n\
+                 Query SHOW application_name\n\nQuery SELECT current_setting('my.own')\n\n\
+                 Query SELECT current_schema(), count(*) FROM authors\n\n";
+    let changes = "Query SET search_path = T2\n\nQuery SET timezone = 'UTC'\n\nQuery SET work_mem = '1MB'\n\n\
+                   Query SET application_name = 'other'\n\nQuery SET my.own = 'mine'\n\n";
+    let ends = ["RESET ALL", "DISCARD ALL", "RESET search_path", "SET search_path TO DEFAULT"];
+    let mut scripts = vec![shown.to_owned(), format!("{changes}{shown}")];
+    scripts.extend(ends.map(|end| format!("{changes}{shown}Query {end}\n\n{shown}")));
+    scripts.push(format!("Query BEGIN\n\n{changes}{shown}Query ROLLBACK\n\n{shown}"));
+    let [one, two] = &bench.tenants;
+    for script in &scripts {
+        let script = script.replace("T2", two).replace("'T'", one);
+        for start in [&[][..], &[("search_path", two.as_str()), ("timezone", "UTC")]] {
+            let mut told = Vec::new();
+            let straight = Door { user: role.to_owned(), ..bench.straight("app") };
+            for door in [straight, bench.veneer.door(role)] {
+                let door = start.iter().fold(door, |door, (name, value)| door.with(name, value));
+                let mut wire = door.open().await;
+                let greeting = super::parameters(&wire).join("\n");
+                told.push(format!("{greeting}\n{}", wire.play(&script).await));
+            }
+            assert!(told[0] == told[1], "{start:?}\n{}", super::side_by_side(&told[0], &told[1]));
+        }
+    }
 }
