@@ -199,6 +199,8 @@ class Django(Pytest):
         if how == THROUGH and self.measures:
             # A debug build would be measured against an optimised PostgreSQL.
             released = supply.TARGET / "release" / "veneer"
+            if not released.exists():
+                raise supply.Missing(f"{released} is missing: run `cargo build --release`")
             with self.world_now.veneer(program=released) as fast:
                 self.ratios = [self.measured(fast)]
         return found
