@@ -3,7 +3,7 @@ DEMO := target/demo
 DEMO_PSQL := PGSERVICEFILE=$(CURDIR)/$(DEMO)/services psql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench clean migrations \
+.PHONY: help setup demo test test-fast conformance lint bench clean migrations \
 	psql-veneer psql-veneer-admin psql-shard1 psql-shard2 psql-shard3 \
 	show-logs-shard1 show-logs-shard2 show-logs-shard3
 
@@ -14,9 +14,12 @@ setup:              ## install what is missing (PostgreSQL, the parser's build n
 demo: setup         ## three PostgreSQL shards, four tenants and veneer, until Ctrl-C
 	@cargo run --quiet -- demo --dir $(DEMO)
 test:               ## everything, from a cold checkout
-	@tests/setup.sh tests && cargo test
+	@tests/setup.sh tests && cargo test && python3 tests/conformance/run.py --short
 test-fast:          ## what needs no PostgreSQL
 	@cargo test --lib --bins
+conformance:        ## real suites directly on PostgreSQL and through veneer
+	@tests/setup.sh tests && cargo build --quiet && cargo build --quiet --release
+	@python3 tests/conformance/run.py --write
 lint:               ## formatting, clippy, dependencies
 	@tests/lint.sh
 bench:              ## (none yet)
