@@ -57,8 +57,8 @@ pub struct Backend {
     /// What its session has been told to be; `None` when nobody knows any more.
     pub told: Option<SettingMap>,
     pub prepared: Prepared,
-    /// The session, by its number, that may have been given values of sequences here.
-    pub sequences_of: Option<u32>,
+    /// The lease, by its number, that may have been given values of sequences here.
+    pub sequences_of: Option<u64>,
 }
 
 impl Backend {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::protocol::told;
+
 /// Statements that one backend keeps; the least recently used one makes room.
 const STATEMENTS_MAX: usize = 256;
 
@@ -153,6 +155,15 @@ impl Prepared {
         self.entries.clear();
         self.unwanted.clear();
         self.unnamed = None;
+    }
+
+    /// Whether an error says that the backend has not what we think it has: then we know nothing.
+    pub fn clear_if_lacking(&mut self, error: &[u8]) -> bool {
+        let lacks = told::lacks_statement(error, PREFIX);
+        if lacks {
+            self.clear();
+        }
+        lacks
     }
 
     fn evict(&mut self) -> Option<u64> {

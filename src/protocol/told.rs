@@ -29,6 +29,13 @@ pub fn is_of_outdated_plan(body: &[u8]) -> bool {
     field(body, b'R') == Some(b"RevalidateCachedQuery") || field(body, b'C') == Some(b"XX000")
 }
 
+/// A statement that was there is not: what we know of the backend's statements is wrong.
+pub fn lacks_statement(body: &[u8], prefix: &str) -> bool {
+    let message = field(body, b'M').unwrap_or_default();
+    field(body, b'C') == Some(b"26000")
+        && message.windows(prefix.len()).any(|part| part == prefix.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,6 +98,7 @@ impl House {
             directory,
             pools: Pools::new(config.pool),
             texts: Default::default(),
+            writes: Default::default(),
         };
         Self {
             seats: Semaphore::new(config.server.clients_max.get()),

@@ -182,9 +182,8 @@ impl Session {
         }
         let mut difference = self.tracked.before().difference(work.backend().told.as_ref());
         work.asks_sequence = self.asks_sequence;
-        if work.backend().sequences_of.take_if(|owner| *owner != self.listed.key.process).is_some()
-        {
-            // `lastval` must not tell what another session was given.
+        if work.backend().sequences_of.take_if(|last| Some(*last) != self.last_write).is_some() {
+            // `lastval` must tell neither what another session was given, nor what ours was long ago.
             difference.add("DISCARD SEQUENCES");
         }
         difference.iter().for_each(|sql| work.ask(sql));
@@ -217,6 +216,10 @@ impl Session {
     /// A backend that this session has kept, or one from the pool.
     async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Result<Box<Work>, Report>, End> {
         if let Some(index) = self.kept.iter().position(|work| suits(work, plan, text)) {
+            if executes_elsewhere(&self.kept[index], plan, text) {
+                let report = report::prepared_elsewhere(&self.kept[index].shard, plan);
+                return Ok(Err(report));
+            }
             return Ok(Ok(Box::new(self.kept.swap_remove(index))));
         }
         let shard = Arc::clone(&plan.shard);
@@ -250,19 +253,31 @@ async fn gone(client: &mut Wire<Socket>) {
 /// A function without a qualifier is the tenant's, and its shard is another.
 fn calls_elsewhere(plan: &Plan, text: &Text) -> bool {
     plan.reason.tenant().is_some()
-        && text.statements.iter().any(|statement| statement.leaves.unknown)
+        && text.statements.iter().any(|statement| statement.leaves.unknown || statement.looks_up)
 }
 
 /// Whether a kept backend is the one for this text: SQL-level names live where they were made.
 fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
-    let by_name = text
-        .statements
-        .iter()
-        .any(|statement| matches!(statement.act, Act::Execute(_) | Act::Deallocate(_)));
-    if by_name && plan.firmness != Firmness::Firm {
-        return work.keeps.contains(Keep::Prepared) || work.shard.name == plan.shard.name;
-    }
-    work.shard.name == plan.shard.name
+    let here = work.shard.name == plan.shard.name;
+    here || plan.firmness != Firmness::Firm && names_prepared(text) && holds_prepared(work)
+}
+
+fn names_prepared(text: &Text) -> bool {
+    let by_name = |act: &Act| matches!(act, Act::Execute(_) | Act::Deallocate(_));
+    text.statements.iter().any(|statement| by_name(&statement.act))
+}
+
+fn holds_prepared(work: &Work) -> bool {
+    work.keeps.contains(Keep::Prepared)
+}
+
+/// PostgreSQL reads a prepared text anew under the path in force: it must not run where that leads
+/// to another tenant's shard.
+fn executes_elsewhere(work: &Work, plan: &Plan, text: &Text) -> bool {
+    let executes = |statement: &Statement| matches!(statement.act, Act::Execute(_));
+    work.shard.name != plan.shard.name
+        && plan.reason.tenant().is_some()
+        && text.statements.iter().any(executes)
 }
 
 /// Statements that other sessions have prepared on the same backend are nobody's by name.

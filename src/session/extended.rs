@@ -10,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::ask;
 use crate::protocol::frame::{Header, reply};
-use crate::protocol::request::{self, BindNames, Parse, Subject};
+use crate::protocol::request::{self, Parse, Subject};
 use crate::session::engage::Engaged;
 use crate::session::ledger::{Owed, To};
-use crate::session::prepare::{ensure_prepared, replay_text, send_parse};
+use crate::session::prepare::{ensure_prepared, read_bind, replay_text, send_parse};
 use crate::session::refuse::Way;
 use crate::session::report::{aborted, code, no_portal, no_statement};
 use crate::session::requests::malformed;
@@ -55,14 +55,11 @@ impl Session {
                 other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
             }
         }
-        let renamed = self.renamed_deallocate(&text, Way::Extended);
-        let sql = renamed.as_deref().map_or(parse.sql, str::as_bytes);
-        let parse = Parse { sql, ..parse };
         let statement = self.intern(&parse, text);
         let name = Bytes::copy_from_slice(parse.name);
         self.names.statements.insert(name.clone(), statement.clone());
         if ours {
-            answer::bare(reply::PARSE_COMPLETE, &mut self.client.outbox);
+            self.answer_in_turn(|out| answer::bare(reply::PARSE_COMPLETE, out));
             return Ok(Flow::Next);
         }
         let key = self.key(&statement);
@@ -105,16 +102,9 @@ impl Session {
 
     pub(super) async fn bind(&mut self, header: Header, body: &[u8]) -> Result<Flow, End> {
         let is_whole = body.len() == header.body_bytes;
-        let checked = BindNames::read(body)
-            .and_then(|bind| if is_whole { bind.check_rest().map(|()| bind) } else { Ok(bind) });
-        let bind = match checked {
+        let bind = match read_bind(body, is_whole) {
             Ok(bind) => bind,
-            Err(_) if !is_whole => {
-                let report =
-                    Report::error(code::LIMIT_EXCEEDED, "the names in a Bind are too long");
-                return self.refuse(report, Way::Extended, b"").await;
-            }
-            Err(error) => return self.refuse(malformed(error), Way::Extended, b"").await,
+            Err(report) => return self.refuse(report, Way::Extended, b"").await,
         };
         if self.is_doubtful(bind.statement) && self.must_wait() {
             return Ok(Flow::Wait);
@@ -123,6 +113,10 @@ impl Session {
             let report = no_statement(bind.statement);
             return self.refuse(report, Way::Extended, b"").await;
         };
+        if !is_whole && statement.text.awaits_values() {
+            // A value that names a schema may stand at its end.
+            return self.await_values(header).await;
+        }
         let portal = Bytes::copy_from_slice(bind.portal);
         let portals = &self.names.portals;
         if PORTALS_MAX <= portals.len() && !portals.contains_key(&portal) {
@@ -142,7 +136,7 @@ impl Session {
                 return self.refuse(report, Way::Extended, &statement.sql).await;
             }
             self.names.portals.insert(portal, Portal::Ours(statement));
-            answer::bare(reply::BIND_COMPLETE, &mut self.client.outbox);
+            self.answer_in_turn(|out| answer::bare(reply::BIND_COMPLETE, out));
             return Ok(Flow::Next);
         }
         let value = |number| {
@@ -189,8 +183,10 @@ impl Session {
             return self.refuse(no_statement(name), Way::Extended, b"").await;
         };
         if self.is_ours(&statement.text) {
-            answer::no_parameters(&mut self.client.outbox);
-            answer::bare(reply::NO_DATA, &mut self.client.outbox);
+            self.answer_in_turn(|out| {
+                answer::no_parameters(out);
+                answer::bare(reply::NO_DATA, out);
+            });
             return Ok(Flow::Next);
         }
         if let Place::Working(work) = &mut self.place
@@ -291,6 +287,14 @@ impl Session {
             answer::command_complete(tag, &mut self.client.outbox);
             return Ok(Flow::Next);
         }
+        if self.is_ours(&statement.text)
+            && let Place::Working(work) = &mut self.place
+        {
+            let mut done = BytesMut::new();
+            answer::command_complete("DEALLOCATE", &mut done);
+            work.ledger.push(Owed::Done(done.freeze(), statement.text.clone()));
+            return Ok(Flow::Next);
+        }
         match self.prepare_for(&statement.text, &statement.sql).await? {
             Flow::Next => {}
             other => return Ok(if other == Flow::Wait { other } else { Flow::Next }),
@@ -325,6 +329,7 @@ impl Session {
         let forwarded = match subject {
             Subject::Statement => {
                 self.names.statements.remove(name);
+                self.names.fresh.remove(name);
                 false
             }
             Subject::Portal => !matches!(self.names.portals.remove(name), Some(Portal::Ours(_))),

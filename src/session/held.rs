@@ -1,7 +1,7 @@
 //! A transaction that no shard knows of yet, and other requests that need no shard.
 
 use crate::backend::settings::{Told, write_set};
-use crate::protocol::answer::{self};
+use crate::protocol::answer::{self, Status};
 use crate::session::lost::ends_lost;
 use crate::session::refuse::Way;
 use crate::session::work::{PREFIX_TEXTS_MAX, Prefix};
@@ -34,10 +34,13 @@ impl Session {
 
     /// While no shard works, these are answered here, as in the simple protocol.
     pub(super) fn is_ours(&self, text: &Text) -> bool {
-        if matches!(self.place, Place::Working(_)) {
-            return false;
-        }
         let [statement] = text.statements.as_slice() else { return false };
+        if let Place::Working(work) = &self.place {
+            // Only the session knows the names of its protocol.
+            let Act::Deallocate(Some(name)) = &statement.act else { return false };
+            return work.status != Status::Failed
+                && self.names.statements.contains_key(name.as_bytes());
+        }
         if matches!(self.place, Place::Lost(_)) {
             return ends_lost(statement);
         }

@@ -65,6 +65,8 @@ pub enum Owed {
     },
     /// Not a reply: an answer of ours whose turn comes here.
     Ours(Bytes),
+    /// The same, for a statement that is done with it.
+    Done(Bytes, Arc<Text>),
     /// A request that fails on purpose, so that the shard's transaction fails as the client's
     /// did; our error stands for the shard's.
     Poison(Bytes),
@@ -162,13 +164,14 @@ impl Ledger {
     }
 
     /// The next answer of ours, when its turn has come.
-    pub fn ours(&mut self) -> Option<Bytes> {
+    pub fn ours(&mut self) -> Option<(Bytes, Option<Arc<Text>>)> {
         while let Some(Owed::CopyEnd) = self.owed.front() {
             self.owed.pop_front();
         }
         match self.owed.front() {
-            Some(Owed::Ours(_)) => match self.owed.pop_front() {
-                Some(Owed::Ours(bytes)) => Some(bytes),
+            Some(Owed::Ours(_) | Owed::Done(..)) => match self.owed.pop_front() {
+                Some(Owed::Ours(bytes)) => Some((bytes, None)),
+                Some(Owed::Done(bytes, text)) => Some((bytes, Some(text))),
                 _ => None,
             },
             _ => None,
@@ -314,7 +317,7 @@ impl Ledger {
         let mut index = 1;
         while let Some(owed) = self.owed.get(index) {
             match owed {
-                Owed::Ours(_) => index += 1,
+                Owed::Ours(_) | Owed::Done(..) => index += 1,
                 Owed::Sync { .. } => drop(self.owed.remove(index)),
                 _ => {
                     self.owed.remove(index);

@@ -35,6 +35,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
@@ -101,6 +102,8 @@ pub struct Parts {
     pub directory: Directory,
     pub pools: Pools,
     pub texts: Texts,
+    /// Numbers for the leases that have written.
+    pub writes: AtomicU64,
 }
 
 /// What a login settled.
@@ -205,6 +208,8 @@ pub struct Session {
     rest: Option<Rest>,
     /// What the message at the front of the inbox says, while it waits for its turn.
     awaited: Option<Arc<Text>>,
+    /// The last of its leases that has written.
+    last_write: Option<u64>,
     /// It has asked for `currval` or `lastval`.
     asks_sequence: bool,
     /// The size of the message that is awaited whole.
@@ -242,6 +247,7 @@ impl Session {
             pipeline: Pipeline::Open,
             rest: None,
             awaited: None,
+            last_write: None,
             asks_sequence: false,
             wanted_bytes: 0,
             leaving: false,

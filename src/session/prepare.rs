@@ -7,13 +7,15 @@ use bytes::Bytes;
 use crate::backend::prepared::{self, Key, Promised};
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
-use crate::protocol::request::Parse;
+use crate::protocol::frame::Header;
+use crate::protocol::request::{BindNames, Parse};
 use crate::session::ledger::{Owed, Promise, To};
 use crate::session::refuse::Way;
 use crate::session::report::code;
+use crate::session::requests::malformed;
 use crate::session::statements::Statement;
 use crate::session::work::Work;
-use crate::session::{Place, Session};
+use crate::session::{End, Flow, Place, Session};
 use crate::sql::{Act, Text, Value};
 
 /// PostgreSQL has no such limit, and no driver comes near it.
@@ -53,9 +55,22 @@ impl Session {
         })
     }
 
+    /// Waits for the whole of a Bind, whose values choose the shard, and which is held for that.
+    pub(super) async fn await_values(&mut self, header: Header) -> Result<Flow, End> {
+        let bytes_max = self.parts.settings.statement_bytes_max.as_u64();
+        if bytes_max < header.body_bytes as u64 {
+            let message =
+                format!("a Bind whose values choose the shard is longer than {bytes_max} bytes");
+            let report = Report::error(code::LIMIT_EXCEEDED, message);
+            return self.refuse(report, Way::Extended, b"").await;
+        }
+        self.wanted_bytes = header.frame_bytes();
+        Ok(Flow::Wait)
+    }
+
     /// DEALLOCATE of a statement that was prepared over the protocol: on the backend at work it
     /// has a name of ours.
-    pub(super) fn renamed_deallocate(&mut self, text: &Text, way: Way) -> Option<String> {
+    pub(super) fn renamed_deallocate(&mut self, text: &Text) -> Option<String> {
         let [statement] = text.statements.as_slice() else { return None };
         let Act::Deallocate(Some(name)) = &statement.act else { return None };
         let prepared = self.names.statements.get(name.as_bytes())?.clone();
@@ -66,8 +81,9 @@ impl Session {
         }
         let rounds = work.ledger.rounds();
         let is_new = work.backend().prepared.find(&key, rounds).is_none() && !work.segment_open;
-        let ours = ensure_prepared(work, &prepared, key.clone(), false);
-        if is_new && way == Way::Simple {
+        // What it lacks need not be prepared to be forgotten; the text might fail.
+        let ours = ensure_prepared(work, &Statement::empty(), key.clone(), false);
+        if is_new {
             // Should the Parse fail, the Query would be passed over, and no Sync come.
             work.sync(To::Nobody);
         }
@@ -85,6 +101,16 @@ impl Session {
 
     pub(super) fn key(&self, statement: &Statement) -> Key {
         Key { text: statement.number, path: self.path_text.clone() }
+    }
+}
+
+/// Reads a Bind as far as it has come.
+pub(super) fn read_bind(body: &[u8], is_whole: bool) -> Result<BindNames<'_>, Report> {
+    match BindNames::read(body) {
+        Ok(bind) if is_whole => bind.check_rest().map(|()| bind).map_err(malformed),
+        Ok(bind) => Ok(bind),
+        Err(error) if is_whole => Err(malformed(error)),
+        Err(_) => Err(Report::error(code::LIMIT_EXCEEDED, "the names in a Bind are too long")),
     }
 }
 

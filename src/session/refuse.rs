@@ -1,8 +1,10 @@
 //! Saying no: the client's transaction fails as it would on PostgreSQL, and nothing else does.
 
+use bytes::BytesMut;
+
 use crate::protocol::answer::{self, Report, Status};
 use crate::session::engage::Engaged;
-use crate::session::ledger::To;
+use crate::session::ledger::{Owed, To};
 use crate::session::{End, Flow, Pipeline, Place, Session, Statements, bytes, loggable};
 
 /// In which protocol the refused request came.
@@ -17,6 +19,18 @@ impl Session {
     /// the passing over too soon.
     pub(super) fn is_amid_segment(&self) -> bool {
         matches!(&self.place, Place::Working(work) if work.segment_open)
+    }
+
+    /// Answers behind what the shard still owes.
+    pub(super) fn answer_in_turn(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        match &mut self.place {
+            Place::Working(work) if !work.ledger.is_empty() => {
+                let mut answer = BytesMut::new();
+                write(&mut answer);
+                work.ledger.push(Owed::Ours(answer.freeze()));
+            }
+            _ => write(&mut self.client.outbox),
+        }
     }
 
     /// Answers a request with an error, before anything of it is sent to a shard.

@@ -1,5 +1,6 @@
 //! What the shard answers, and what it means for the session.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -37,8 +38,7 @@ impl Session {
         self.take_notifications()?;
         let mut any = false;
         let was_owed = matches!(&self.place, Place::Working(work) if !work.ledger.is_empty());
-        loop {
-            let Place::Working(work) = &mut self.place else { return Ok(any) };
+        while let Place::Working(work) = &mut self.place {
             let owed = work.ledger.len();
             let relayed = work.relay(&mut self.client.outbox);
             if work.ours.take_if(|ours| *ours <= work.ledger.rounds().finished).is_some() {
@@ -74,6 +74,8 @@ impl Session {
             self.release().await;
             any = true;
         }
+        // What had to wait for the end of a message.
+        self.take_notifications()?;
         Ok(any)
     }
 
@@ -104,6 +106,9 @@ impl Session {
 
     /// What kept backends say on their own account.
     fn take_notifications(&mut self) -> Result<(), End> {
+        if self.is_amid_frame() {
+            return Ok(());
+        }
         let out = &mut self.client.outbox;
         for work in &mut self.kept {
             if let Err(error) = work.relay(out) {
@@ -222,6 +227,8 @@ impl Session {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
         self.reported_since.extend(work.reported.drain(..));
+        let finished = work.ledger.rounds().finished;
+        self.names.fresh.retain(|_, round| finished <= *round);
         if status != Status::Idle {
             return;
         }
@@ -261,7 +268,9 @@ impl Session {
         }
         work.backend().told = told;
         if work.wrote {
-            work.backend().sequences_of = Some(self.listed.key.process);
+            let number = self.parts.writes.fetch_add(1, Ordering::Relaxed);
+            self.last_write = Some(number);
+            work.backend().sequences_of = Some(number);
         }
         (work.reset, work.amiss, work.wrote) = (false, false, false);
         let freed = std::mem::take(&mut work.freed);

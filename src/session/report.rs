@@ -1,9 +1,10 @@
 //! The one file that words our errors for clients: SQLSTATE, message, detail, hint.
 
+use crate::directory::Shard;
 use crate::pool::PoolError;
 use crate::protocol::answer::Report;
-use crate::router::TENANT_SETTING;
 use crate::router::refusal::{Place, Refusal};
+use crate::router::{Plan, TENANT_SETTING};
 use crate::sql::ReadError;
 use crate::tenant::Standing;
 
@@ -128,6 +129,14 @@ pub fn no_statement(name: &[u8]) -> Report {
         return report("unnamed prepared statement does not exist".to_owned());
     }
     report(format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)))
+}
+
+/// EXECUTE where the path has moved to another shard.
+pub fn prepared_elsewhere(shard: &Shard, plan: &Plan) -> Report {
+    let message = format!("the statement was prepared on shard \"{}\"", shard.name);
+    Report::error(code::FEATURE_NOT_SUPPORTED, message)
+        .detail(format!("Now {}, on shard \"{}\".", plan.reason, plan.shard.name))
+        .hint("PREPARE it again, or go back to the path under which it was prepared.")
 }
 
 pub fn no_portal(name: &[u8]) -> Report {

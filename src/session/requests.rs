@@ -9,6 +9,7 @@ use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
 use crate::protocol::request::{self, RequestTag};
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
 use crate::session::ledger::Owed;
+use crate::session::refuse::Way;
 use crate::session::report::code;
 use crate::session::{End, Flow, Pipeline, Place, Rest, Session};
 
@@ -50,7 +51,14 @@ impl Session {
             let Some((tag, header)) = request::peek(inbox).map_err(violation)? else {
                 return Ok(taken);
             };
-            self.check_size(tag, header)?;
+            self.check_size(header)?;
+            if self.is_overlong(tag, header) {
+                if self.pass_over(tag, header, inbox).await? == Flow::Wait {
+                    return Ok(taken);
+                }
+                taken = true;
+                continue;
+            }
             let here = header.frame_bytes().min(inbox.len());
             if here < self.needed(tag, header) {
                 self.wanted_bytes = self.needed(tag, header);
@@ -114,12 +122,9 @@ impl Session {
         }
     }
 
-    fn check_size(&self, tag: RequestTag, header: Header) -> Result<(), End> {
-        let settings = &self.parts.settings;
-        let bytes_max = match tag {
-            RequestTag::Query | RequestTag::Parse => settings.statement_bytes_max.as_u64(),
-            _ => settings.message_bytes_max.as_u64(),
-        };
+    /// A message that is passed on in pieces has a limit, too.
+    fn check_size(&self, header: Header) -> Result<(), End> {
+        let bytes_max = self.parts.settings.message_bytes_max.as_u64();
         if header.body_bytes as u64 <= bytes_max {
             return Ok(());
         }
@@ -128,6 +133,43 @@ impl Session {
             code::LIMIT_EXCEEDED,
             format!("a message of {bytes} bytes is longer than {bytes_max} bytes"),
         )))
+    }
+
+    /// A text that would have to be held whole, and is too long for that.
+    fn is_overlong(&self, tag: RequestTag, header: Header) -> bool {
+        let bytes_max = self.parts.settings.statement_bytes_max.as_u64();
+        let is_held = matches!(tag, RequestTag::Query | RequestTag::Parse);
+        is_held && bytes_max < header.body_bytes as u64
+    }
+
+    /// Refuses a text without reading it; the session goes on behind it.
+    async fn pass_over(
+        &mut self,
+        tag: RequestTag,
+        header: Header,
+        inbox: &mut BytesMut,
+    ) -> Result<Flow, End> {
+        if self.pipeline == Pipeline::Open {
+            let way = if tag == RequestTag::Query { Way::Simple } else { Way::Extended };
+            let bytes_max = self.parts.settings.statement_bytes_max.as_u64();
+            let message = format!(
+                "a statement of {} bytes is longer than {bytes_max} bytes",
+                header.body_bytes
+            );
+            let report = Report::error(code::LIMIT_EXCEEDED, message)
+                .hint("Send data by COPY or as parameters, or raise limits.statement_bytes_max.");
+            let flow = self.refuse(report, way, b"").await?;
+            if flow == Flow::Wait {
+                return Ok(flow);
+            }
+        }
+        let here = header.frame_bytes().min(inbox.len());
+        inbox.advance(here);
+        let bytes_left = header.frame_bytes() - here;
+        if 0 < bytes_left {
+            self.rest = Some(Rest { bytes_left, pass: false });
+        }
+        Ok(Flow::Next)
     }
 
     async fn request(&mut self, tag: RequestTag, header: Header, body: &[u8]) -> Result<Flow, End> {

@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    fn is_amid_frame(&self) -> bool {
+    pub(super) fn is_amid_frame(&self) -> bool {
         matches!(&self.place, Place::Working(work) if work.is_amid_frame())
     }
 

@@ -1,6 +1,7 @@
 //! A session's settings with PostgreSQL's transactions and savepoints. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::backend::settings::{SettingMap, Told};
 use crate::sql::{Change, Value};
@@ -9,7 +10,7 @@ use crate::sql::{Change, Value};
 pub struct Level {
     session: SettingMap,
     /// SET LOCAL; `None` stands for the start value.
-    local: BTreeMap<String, Option<Told>>,
+    local: Arc<BTreeMap<String, Option<Told>>>,
 }
 
 /// What the client has set, as it would be on a PostgreSQL of its own.
@@ -25,7 +26,7 @@ pub struct Settings {
 
 impl Settings {
     pub fn new(start: SettingMap) -> Self {
-        let now = Level { session: start.clone(), local: BTreeMap::new() };
+        let now = Level { session: start.clone(), local: Arc::default() };
         Self { start, now, saved: Vec::new(), in_motion: false }
     }
 
@@ -59,7 +60,7 @@ impl Settings {
 
     /// All that COMMIT, ROLLBACK or ROLLBACK TO may put in force again.
     pub fn earlier(&self) -> Vec<Level> {
-        let committed = Level { session: self.now.session.clone(), local: BTreeMap::new() };
+        let committed = Level { session: self.now.session.clone(), local: Arc::default() };
         let saved = self.saved.iter().map(|(_, level)| level.clone());
         saved.chain([committed]).collect()
     }
@@ -82,7 +83,7 @@ impl Settings {
     pub fn commit(&mut self) {
         self.saved.clear();
         self.in_motion = false;
-        self.now.local.clear();
+        self.now.local = Arc::default();
     }
 
     pub fn roll_back(&mut self) {
@@ -90,7 +91,7 @@ impl Settings {
             self.now = first;
         }
         self.in_motion = false;
-        self.now.local.clear();
+        self.now.local = Arc::default();
     }
 
     pub fn savepoint(&mut self, name: &str) {
@@ -126,9 +127,9 @@ impl Settings {
         self.in_motion |= !self.saved.is_empty();
         if *local {
             let told = if *value == Value::Default { None } else { told };
-            self.now.local.insert(setting.clone(), told);
+            Arc::make_mut(&mut self.now.local).insert(setting.clone(), told);
         } else {
-            self.now.local.remove(setting);
+            Arc::make_mut(&mut self.now.local).remove(setting);
             self.now.session.set(setting, told);
         }
     }
@@ -161,7 +162,7 @@ impl Settings {
 
     pub fn reset_all(&mut self) {
         self.in_motion |= !self.saved.is_empty();
-        self.now = Level { session: self.start.clone(), local: BTreeMap::new() };
+        self.now = Level { session: self.start.clone(), local: Arc::default() };
     }
 }
 

@@ -44,7 +44,7 @@ impl Session {
         }
         // PostgreSQL forgets the unnamed statement at every Query.
         self.names.statements.remove(&b""[..]);
-        let renamed = self.renamed_deallocate(&text, Way::Simple);
+        let renamed = self.renamed_deallocate(&text);
         let in_motion = self.tracked.is_in_motion();
         if let Place::Working(work) = &mut self.place {
             work.foresee(&text, in_motion);

@@ -20,6 +20,14 @@ pub struct Statement {
     pub text: Arc<Text>,
 }
 
+impl Statement {
+    /// A text that can be prepared anywhere.
+    pub fn empty() -> Self {
+        let types = Bytes::from_static(&[0, 0]);
+        Self { number: 0, sql: Bytes::new(), types, text: Arc::default() }
+    }
+}
+
 /// Numbers for texts, shared by all sessions, so that a backend prepares each text once.
 #[derive(Debug, Default)]
 pub struct Texts {

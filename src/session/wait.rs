@@ -123,6 +123,9 @@ impl Session {
     /// Kept backends may speak at any time: notifications, or their end.
     fn poll_kept(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut ready = false;
+        if self.is_amid_frame() {
+            return Ok(false);
+        }
         for work in &mut self.kept {
             match work.wire().poll_fill(cx) {
                 Poll::Pending => {}

@@ -244,9 +244,11 @@ impl Work {
         }
     }
 
-    /// What is parsed after a table has changed is not what it was before.
+    /// What is parsed after a table has changed is not what it was before. Code that we cannot see
+    /// may have changed one.
     pub fn note_definition(&mut self, statement: &Statement, texts: &Texts) {
-        if statement.access == Access::Define && statement.leaves.keeps.is_empty() {
+        let defines = statement.access == Access::Define && statement.leaves.keeps.is_empty();
+        if defines || statement.leaves.unknown {
             self.defined = true;
             texts.renumber();
         }
@@ -285,9 +287,12 @@ impl Work {
     /// neighbouring frames travel in one copy.
     fn scan(&mut self, out: &mut BytesMut, passed: &mut usize) -> Result<Option<Happened>, Fault> {
         loop {
-            while let Some(ours) = self.ledger.ours() {
+            while let Some((ours, text)) = self.ledger.ours() {
                 pass(&mut self.lease.backend().wire.inbox, out, passed);
                 out.extend_from_slice(&ours);
+                if let Some(text) = text {
+                    return Ok(Some(Happened::Done(text, 0)));
+                }
             }
             if OUTBOX_BYTES_MAX <= out.len() + *passed {
                 return Ok(None);
@@ -318,6 +323,7 @@ impl Work {
                 reply::ERROR => {
                     self.outdated |= told::is_of_outdated_plan(body);
                     error = told::message(body);
+                    self.suspect |= backend.prepared.clear_if_lacking(body);
                 }
                 reply::PARAMETER_STATUS => {
                     let (name, value) = parameter(body).ok_or(Fault::Malformed(header.tag))?;

@@ -34,6 +34,7 @@ impl Text {
             leaves: Leaves::UNKNOWN,
             frees: Frees::SOME,
             asks_sequence: false,
+            looks_up: true,
         };
         Self { statements: vec![statement] }
     }
@@ -112,6 +113,7 @@ impl Statement {
         }
         for Parameter { number, reading } in std::mem::take(&mut self.parameters) {
             let texts = bound(number).map(Bound::texts).unwrap_or_default();
+            self.looks_up |= texts.iter().any(|text| reading.looks_up(text));
             for schema in texts.into_iter().flat_map(|text| reading.names(text)) {
                 let name = Name { schema, kind: NameKind::Perhaps };
                 if !self.names.contains(&name) {

@@ -69,6 +69,7 @@ pub fn find(sql: &str) -> Result<Findings, ReadError> {
         leaves,
         frees: Frees::SOME,
         asks_sequence: false,
+        looks_up: true,
         parameters: Vec::new(),
     };
     Ok(Findings { text: Text { statements: vec![statement] }, literal_free: false })

@@ -1,6 +1,7 @@
 //! Which schemas the text of a literal may name.
 
 use super::path::fold;
+use super::relations;
 use crate::tenant::{NAME_BYTES_MAX, cut};
 
 /// One identifier of a text, as PostgreSQL reads it, and whether a dot follows.
@@ -27,6 +28,13 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// Whether PostgreSQL would look such a text up along the path.
+    pub fn looks_up(self, text: &str) -> bool {
+        let is_object = matches!(self, Self::Object | Self::Anything);
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        is_object && !is_number && !text.contains('.') && !relations::is_catalogue(text)
+    }
+
     /// The names that a text may stand for. What only begins like a name is none.
     pub fn names(self, text: &str) -> Vec<String> {
         let mut names = match self {

@@ -68,6 +68,8 @@ pub struct Statement {
     /// `set_config` calls in it, in order. (`SET` itself is an [`Act`].)
     pub set_configs: Vec<Change>,
     pub leaves: Leaves,
+    /// It looks an object up by an unqualified name in a literal or a value: `nextval('t_id_seq')`.
+    pub looks_up: bool,
     pub frees: Frees,
     /// `currval`, `lastval`: the answer is in the backend that served the session before.
     pub asks_sequence: bool,

@@ -20,13 +20,9 @@ pub fn shorten(sql: &str, bytes_max: usize) -> Cow<'_, str> {
     let mut copied = 0;
     for piece in Lexer::new(sql.as_bytes()) {
         let literal = &sql[piece.start..piece.end];
-        // Others (`E'…'`, `$$…$$`) have escapes, or hold code.
-        let is_data = piece.kind == Kind::Text
-            && LITERAL_BYTES_MIN < literal.len()
-            && literal.starts_with('\'');
-        if is_data {
+        if let Some(data) = data_of(piece.kind, literal) {
             short.push_str(&sql[copied..piece.start]);
-            let names: BTreeSet<_> = words_before_dots(literal, false).into_iter().collect();
+            let names: BTreeSet<_> = words_before_dots(&data, false).into_iter().collect();
             short.push('\'');
             for name in names {
                 let name = name.replace('"', "\"\"").replace('\'', "''");
@@ -41,6 +37,15 @@ pub fn shorten(sql: &str, bytes_max: usize) -> Cow<'_, str> {
     }
     short.push_str(&sql[copied..]);
     short.into()
+}
+
+/// What a long plain literal holds. Others (`E'…'`, `$$…$$`, a literal that goes on in the next line)
+/// have escapes, or hold code; and a padded word is a word.
+fn data_of(kind: Kind, literal: &str) -> Option<String> {
+    let inside = literal.strip_prefix('\'')?.strip_suffix('\'')?;
+    let is_long = LITERAL_BYTES_MIN < inside.trim().len();
+    let is_plain = kind == Kind::Text && !inside.replace("''", "").contains('\'');
+    (is_long && is_plain).then(|| inside.replace("''", "'"))
 }
 
 #[cfg(test)]
@@ -62,8 +67,11 @@ mod tests {
             "SELECT f('DATA acme.t \"My T\".u ''x.y''')",
             "SELECT f('\"My T\". \"acme\". \"x\". ')",
         );
+        check("SELECT f('DATA \"my''t\".u')", "SELECT f('\"my''t\". ')");
         check("SELECT $$DATA$$, 'DATA'", "SELECT $$DATA$$, ''");
         check("SELECT 'DATA' -- 'DATA'", "SELECT '' -- 'DATA'");
-        check("SELECT 'DATA'\n'DATA'", "SELECT ''");
+        check("SELECT 'DATA', 'acme'\n'.tDATA'", "SELECT '', 'acme'\n'.tDATA'");
+        let word = format!("'{}acme'", " ".repeat(1000));
+        check(&format!("SELECT 'DATA', {word}"), &format!("SELECT '', {word}"));
     }
 }

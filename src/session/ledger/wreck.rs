@@ -107,6 +107,7 @@ impl Ledger {
                 | Owed::Bind { .. }
                 | Owed::Close { .. }
                 | Owed::Ours(_)
+                | Owed::Done(..)
                 | Owed::CopyEnd => continue,
             };
             if ends {

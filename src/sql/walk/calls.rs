@@ -192,7 +192,9 @@ impl<'t> Walk<'t> {
         self.note_number(value);
         let Some(reading) = self.naming.filter(|_| value.kind == "String") else { return };
         self.literal_mattered = true;
-        for name in reading.names(value.text("sval")) {
+        let text = value.text("sval");
+        self.looks_up |= reading.looks_up(text);
+        for name in reading.names(text) {
             self.name(&name, NameKind::Perhaps);
         }
     }

@@ -52,6 +52,7 @@ struct Walk<'t> {
     leaves: Leaves,
     frees: Frees,
     asks_sequence: bool,
+    looks_up: bool,
     act: Act,
     names: Vec<Name>,
     known_names: HashSet<Name>,
@@ -76,6 +77,7 @@ impl<'t> Walk<'t> {
             leaves: Leaves::default(),
             frees: Frees::default(),
             asks_sequence: false,
+            looks_up: false,
             act: Act::None,
             names: Vec::new(),
             known_names: HashSet::new(),
@@ -257,6 +259,7 @@ impl<'t> Walk<'t> {
             leaves: self.leaves,
             frees: self.frees,
             asks_sequence: self.asks_sequence,
+            looks_up: self.looks_up,
             parameters: self.parameters,
         }
     }

@@ -85,3 +85,37 @@ async fn portals_of_cursors_that_are_held() {
     ];
     bench.check_all(&scripts.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
+
+/// More than any buffer holds, each way.
+#[tokio::test]
+async fn long_texts_and_rows() {
+    let bench = Bench::build("oracle_long").await;
+    let long = "x".repeat(1 << 20);
+    bench
+        .check_all(&[
+            &format!("Query SELECT '{long}';\n\nQuery SELECT 1"),
+            &format!("Parse - - SELECT '{long}', $1\nBind - - {long}\nExecute - 0\nSync\n\nQuery SELECT 1"),
+        ])
+        .await;
+}
+
+/// Found by an attack on the session.
+#[tokio::test]
+async fn what_an_attack_found() {
+    let bench = Bench::build("oracle_attack").await;
+    bench
+        .check_all(&[
+            "Parse s - SELECT count(*) FROM books\nSync\n\nQuery BEGIN\n\nQuery SET LOCAL search_path = pg_catalog\n\n\
+             Query SELECT 1\n\nQuery DEALLOCATE s\n\nQuery SELECT 2\n\nQuery COMMIT\n\nBind - s\nSync",
+            "Parse s - SELECT count(*) FROM books\nSync\n\nQuery BEGIN\n\nQuery SET LOCAL search_path = pg_catalog\n\n\
+             Query SELECT 1\n\nParse d - DEALLOCATE s\nDescribe S d\nBind - d\nDescribe P -\nExecute - 0\nSync\n\n\
+             Query COMMIT\n\nBind - s\nSync\n\nBind - d\nExecute - 0\nSync",
+            "Parse s - SELECT 1\nParse d - DEALLOCATE s\nParse - - SELECT 1/0\nBind - -\nExecute - 0\nBind - d\nExecute - 0\nSync\n\n\
+             Bind - s\nExecute - 0\nSync",
+            "Parse s - SELECT 1\nSync\n\nParse d - DEALLOCATE s\nParse - - SELECT 1/0\nBind - -\nExecute - 0\nBind - d\nExecute - 0\nSync\n\n\
+             Bind - s\nExecute - 0\nSync",
+            "Query CREATE TABLE pg_mine (a int); INSERT INTO pg_mine VALUES (20001)\n\nQuery SELECT * FROM pg_mine WHERE a = 20001\n\n\
+             Query DROP TABLE pg_mine",
+        ])
+        .await;
+}
