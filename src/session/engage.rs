@@ -215,7 +215,10 @@ impl Session {
 
     /// A backend that this session has kept, or one from the pool.
     async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Result<Box<Work>, Report>, End> {
-        if let Some(index) = self.kept.iter().position(|work| suits(work, plan, text)) {
+        let by_name = plan.firmness != Firmness::Firm && names_prepared(text);
+        let holder = self.kept.iter().position(|work| by_name && holds_prepared(work));
+        let here = || self.kept.iter().position(|work| work.shard.name == plan.shard.name);
+        if let Some(index) = holder.or_else(here) {
             if executes_elsewhere(&self.kept[index], plan, text) {
                 let report = report::prepared_elsewhere(&self.kept[index].shard, plan);
                 return Ok(Err(report));
@@ -256,12 +259,7 @@ fn calls_elsewhere(plan: &Plan, text: &Text) -> bool {
         && text.statements.iter().any(|statement| statement.leaves.unknown || statement.looks_up)
 }
 
-/// Whether a kept backend is the one for this text: SQL-level names live where they were made.
-fn suits(work: &Work, plan: &Plan, text: &Text) -> bool {
-    let here = work.shard.name == plan.shard.name;
-    here || plan.firmness != Firmness::Firm && names_prepared(text) && holds_prepared(work)
-}
-
+/// SQL-level names live where they were made.
 fn names_prepared(text: &Text) -> bool {
     let by_name = |act: &Act| matches!(act, Act::Execute(_) | Act::Deallocate(_));
     text.statements.iter().any(|statement| by_name(&statement.act))

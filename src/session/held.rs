@@ -90,6 +90,7 @@ impl Session {
                 Some(reset_tag(sql))
             }
             Act::ResetAll if self.kept.is_empty() => {
+                self.affinity = None;
                 self.report_start(None);
                 self.tracked.reset_all();
                 self.settle_path();
@@ -98,6 +99,7 @@ impl Session {
             Act::DiscardAll => {
                 // What was kept is this session's own state: it goes.
                 self.kept.clear();
+                self.affinity = None;
                 self.report_start(None);
                 self.tracked.reset_all();
                 self.names.statements.clear();

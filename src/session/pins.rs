@@ -58,6 +58,8 @@ impl Session {
         let found = asked.ok().flatten()?.unwrap_or_default();
         work.keeps = found | before.and(Keeps::UNTOLD);
         work.doubtful = false;
+        // There are more kinds of temporary objects than are asked for.
+        work.suspect |= before.contains(Keep::TempTable) && !found.contains(Keep::TempTable);
         if work.keeps != work.pinned {
             info!(
                 target: "veneer::session",

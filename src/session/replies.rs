@@ -226,7 +226,12 @@ impl Session {
     fn follow_ready(&mut self, status: Status) {
         let Place::Working(work) = &mut self.place else { return };
         work.unsettled &= !work.ledger.is_empty();
-        self.reported_since.extend(work.reported.drain(..));
+        for (name, value) in work.reported.drain(..) {
+            if name == "DateStyle" {
+                self.tracked.refine("datestyle", &value);
+            }
+            self.reported_since.insert(name, value);
+        }
         let finished = work.ledger.rounds().finished;
         self.names.fresh.retain(|_, round| finished <= *round);
         if status != Status::Idle {

@@ -160,6 +160,16 @@ impl Settings {
         self.now.session.set(setting, Some(told));
     }
 
+    /// What a value has become: a DateStyle that is said in part keeps the rest of the one before.
+    pub fn refine(&mut self, setting: &str, text: &str) {
+        let told = Told::Text(text.into());
+        if self.now.local.contains_key(setting) {
+            Arc::make_mut(&mut self.now.local).insert(setting.to_owned(), Some(told));
+        } else if self.now.session.get(setting).is_some() {
+            self.now.session.set(setting, Some(told));
+        }
+    }
+
     pub fn reset_all(&mut self) {
         self.in_motion |= !self.saved.is_empty();
         self.now = Level { session: self.start.clone(), local: Arc::default() };

@@ -192,7 +192,7 @@ impl Session {
             Engaged::Refused(report) => return self.refuse(report, Way::Simple, b"").await,
         }
         if let Place::Working(work) = &mut self.place {
-            work.suspect = true;
+            (work.suspect, work.doubtful, work.wrote) = (true, true, true);
             work.bond = super::work::Bond::Firm;
             ask::front(b'F', header.body_bytes, body, &mut work.wire().outbox);
             work.ledger.push(Owed::FunctionCall);

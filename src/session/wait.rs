@@ -127,6 +127,10 @@ impl Session {
             return Ok(false);
         }
         for work in &mut self.kept {
+            // A client that does not read holds up its own backends only.
+            if INBOX_BYTES_MAX <= work.wire().inbox.len() {
+                continue;
+            }
             match work.wire().poll_fill(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(0) | Err(_)) => return Err(lost_pins(&work.shard)),

@@ -114,6 +114,8 @@ impl Statement {
         for Parameter { number, reading } in std::mem::take(&mut self.parameters) {
             let texts = bound(number).map(Bound::texts).unwrap_or_default();
             self.looks_up |= texts.iter().any(|text| reading.looks_up(text));
+            self.unqualified |=
+                self.looks_up && (self.access == Access::Write || self.asks_sequence);
             for schema in texts.into_iter().flat_map(|text| reading.names(text)) {
                 let name = Name { schema, kind: NameKind::Perhaps };
                 if !self.names.contains(&name) {

@@ -81,7 +81,7 @@ stddev_pop stddev_samp string_agg string_to_array string_to_table strip strpos s
 sum tan tand tanh text textlen tidlarger tidsmaller time timeofday timestamp timestamptz timetz \
 timezone to_ascii to_bin to_char to_date to_hex to_json to_jsonb to_number to_oct to_timestamp \
 to_tsquery to_tsvector transaction_timestamp translate trim_array trim_scale trunc ts_debug \
-ts_delete ts_filter ts_headline ts_lexize ts_parse ts_rank ts_rank_cd ts_rewrite ts_token_type \
+ts_delete ts_filter ts_headline ts_lexize ts_parse ts_rank ts_rank_cd ts_token_type \
 tsmultirange tsrange tsrange_subdiff tstzmultirange tstzrange tstzrange_subdiff tsvector_to_array \
 txid_snapshot_xmin unicode_assigned unicode_version unistr unnest upper upper_inc upper_inf user \
 uuid_extract_timestamp uuid_extract_version uuid_in uuidv4 uuidv7 var_pop var_samp varbit varchar \

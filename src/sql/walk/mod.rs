@@ -252,7 +252,9 @@ impl<'t> Walk<'t> {
         Statement {
             access: self.access,
             names: self.names,
-            unqualified: self.unqualified,
+            // A sequence, mostly: it is as much as a table.
+            unqualified: self.unqualified
+                || self.looks_up && (self.access == Access::Write || self.asks_sequence),
             catalogue,
             act: self.act,
             set_configs: self.set_configs,
