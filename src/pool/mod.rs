@@ -1,4 +1,6 @@
-//! Backends on loan: bounded for each (shard, role), first come first served.
+//! Backends on loan: bounded for each (shard, role), tenants in turn when they are short.
+
+mod line;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,13 +9,13 @@ use std::time::{Duration, Instant};
 use bb8::{ManageConnection, PooledConnection, QueueStrategy};
 use dashmap::DashMap;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::auth::users::BackendLogin;
 use crate::backend::{Backend, ConnectError};
 use crate::directory::{Address, Shard};
-use crate::tenant::{RoleName, ShardName};
+use crate::pool::line::{Line, Seat};
+use crate::tenant::{RoleName, SchemaName, ShardName};
 
 /// How long a failed connection speaks for its shard.
 const FAILURE_LIFE_MAX: Duration = Duration::from_secs(1);
@@ -73,7 +75,7 @@ pub struct Pool {
     shard: ShardName,
     wait_max: Duration,
     /// bb8 serves its waiters in no order; this line does.
-    seats: Arc<Semaphore>,
+    line: Arc<Line>,
     slots: bb8::Pool<Manager>,
 }
 
@@ -111,21 +113,24 @@ impl Pool {
         Self {
             shard: shard.name.clone(),
             wait_max: settings.wait_max,
-            seats: Arc::new(Semaphore::new(settings.size_max.get())),
+            line: Arc::new(Line::new(settings.size_max.get())),
             slots,
         }
     }
 
-    /// Waits in line for a backend.
-    pub async fn lease(&self) -> Result<Lease, PoolError> {
+    /// Waits in line for a backend. Tenants take turns, and all work without one is a tenant's.
+    pub async fn lease(&self, tenant: Option<&SchemaName>) -> Result<Lease, PoolError> {
         let since = Instant::now();
         let exhausted = || PoolError::Exhausted {
             shard: self.shard.clone(),
             waited_ms: since.elapsed().as_millis(),
         };
-        let seat = match timeout(self.wait_max, self.seats.clone().acquire_owned()).await {
-            Ok(seat) => seat.expect("the line is never closed"),
-            Err(_elapsed) => return Err(exhausted()),
+        let seat = match self.line.free_seat() {
+            Some(seat) => seat,
+            None => match timeout(self.wait_max, self.line.seat(tenant)).await {
+                Ok(seat) => seat,
+                Err(_elapsed) => return Err(exhausted()),
+            },
         };
         let mut slot = self.slots.get_owned().await.map_err(|_| exhausted())?;
         match &mut *slot {
@@ -144,7 +149,7 @@ impl Pool {
 pub struct Lease {
     slot: PooledConnection<'static, Manager>,
     /// Frees the seat for the next in line, after the backend is home.
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Lease {
