@@ -1,22 +1,26 @@
-//! Backends on loan: bounded for each (shard, role), first come first served.
+//! Backends on loan: bounded for each (shard, role), tenants in turn when they are short.
+
+mod line;
+mod slot;
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bb8::{ManageConnection, PooledConnection, QueueStrategy};
+use bb8::{PooledConnection, QueueStrategy};
 use dashmap::DashMap;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::auth::users::BackendLogin;
 use crate::backend::{Backend, ConnectError};
 use crate::directory::{Address, Shard};
-use crate::tenant::{RoleName, ShardName};
+use crate::pool::line::{Line, Seat};
+use crate::pool::slot::{CHECK_WAIT_MAX, Manager, Slot, longest_life};
+use crate::tenant::{RoleName, SchemaName, ShardName};
 
-/// How long a failed connection speaks for its shard.
-const FAILURE_LIFE_MAX: Duration = Duration::from_secs(1);
+/// bb8 panics at a limit of 0.
+const TIME_MIN: Duration = Duration::from_nanos(1);
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,8 +33,10 @@ pub struct Settings {
     pub connect_max: Duration,
     /// A backend that nobody used for so long is closed.
     pub idle_max: Duration,
-    /// A backend that has lived so long is closed when it comes home.
+    /// A backend that has lived about so long is closed when it comes home.
     pub life_max: Duration,
+    /// A backend that nobody used for so long is asked whether it is there before it is lent.
+    pub check_after: Duration,
 }
 
 impl Default for Settings {
@@ -41,6 +47,7 @@ impl Default for Settings {
             connect_max: Duration::from_secs(5),
             idle_max: Duration::from_secs(600),
             life_max: Duration::from_secs(3600),
+            check_after: Duration::from_secs(30),
         }
     }
 }
@@ -73,7 +80,7 @@ pub struct Pool {
     shard: ShardName,
     wait_max: Duration,
     /// bb8 serves its waiters in no order; this line does.
-    seats: Arc<Semaphore>,
+    line: Arc<Line>,
     slots: bb8::Pool<Manager>,
 }
 
@@ -98,38 +105,44 @@ impl Pool {
             address: shard.address.clone(),
             login: login.clone(),
             connect_max: settings.connect_max,
+            life_max: settings.life_max,
+            check_after: settings.check_after,
+            lost: Mutex::new(None),
         };
         let size = u32::try_from(settings.size_max.get()).unwrap_or(u32::MAX);
         let slots = bb8::Pool::builder()
             .max_size(size)
-            .connection_timeout(settings.connect_max + Duration::from_secs(1))
-            .idle_timeout(settings.idle_max)
-            .max_lifetime(settings.life_max)
+            .connection_timeout(settings.connect_max + CHECK_WAIT_MAX + Duration::from_secs(1))
+            .idle_timeout(settings.idle_max.max(TIME_MIN))
+            .max_lifetime(longest_life(settings.life_max).max(TIME_MIN))
             .queue_strategy(QueueStrategy::Lifo)
             .test_on_check_out(true)
             .build_unchecked(manager);
         Self {
             shard: shard.name.clone(),
             wait_max: settings.wait_max,
-            seats: Arc::new(Semaphore::new(settings.size_max.get())),
+            line: Arc::new(Line::new(settings.size_max.get())),
             slots,
         }
     }
 
-    /// Waits in line for a backend.
-    pub async fn lease(&self) -> Result<Lease, PoolError> {
+    /// Waits in line for a backend. Tenants take turns, and all work without one is a tenant's.
+    pub async fn lease(&self, tenant: Option<&SchemaName>) -> Result<Lease, PoolError> {
         let since = Instant::now();
         let exhausted = || PoolError::Exhausted {
             shard: self.shard.clone(),
             waited_ms: since.elapsed().as_millis(),
         };
-        let seat = match timeout(self.wait_max, self.seats.clone().acquire_owned()).await {
-            Ok(seat) => seat.expect("the line is never closed"),
-            Err(_elapsed) => return Err(exhausted()),
+        let seat = match self.line.free_seat() {
+            Some(seat) => seat,
+            None => match timeout(self.wait_max, self.line.seat(tenant)).await {
+                Ok(seat) => seat,
+                Err(_elapsed) => return Err(exhausted()),
+            },
         };
         let mut slot = self.slots.get_owned().await.map_err(|_| exhausted())?;
         match &mut *slot {
-            Slot::Live { clean, .. } => *clean = false,
+            Slot::Live(live) => live.clean = false,
             Slot::Dead { error, .. } => {
                 let source = error.take().expect("a dead slot is lent once");
                 return Err(PoolError::Unreachable { shard: self.shard.clone(), source });
@@ -144,69 +157,21 @@ impl Pool {
 pub struct Lease {
     slot: PooledConnection<'static, Manager>,
     /// Frees the seat for the next in line, after the backend is home.
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Lease {
     pub fn backend(&mut self) -> &mut Backend {
         match &mut *self.slot {
-            Slot::Live { backend, .. } => backend,
+            Slot::Live(live) => &mut live.backend,
             Slot::Dead { .. } => unreachable!("a lease is made of a live slot"),
         }
     }
 
     /// Sends the backend home. The caller has proof that its session is idle and owes nothing.
     pub fn give_back(mut self) {
-        if let Slot::Live { clean, backend } = &mut *self.slot {
-            backend.wire.give_back_if_empty();
-            *clean = backend.wire.inbox.is_empty() && backend.wire.outbox.is_empty();
-        }
-    }
-}
-
-/// bb8 tells no caller why a connection could not be made, so a failure is lent like a backend.
-#[derive(Debug)]
-enum Slot {
-    Live { backend: Box<Backend>, clean: bool },
-    Dead { error: Option<ConnectError>, since: Instant },
-}
-
-#[derive(Debug)]
-struct Manager {
-    address: Address,
-    login: BackendLogin,
-    connect_max: Duration,
-}
-
-/// The backend has ended, or has spoken while nobody asked.
-#[derive(Debug)]
-struct Stale;
-
-impl ManageConnection for Manager {
-    type Connection = Slot;
-    type Error = Stale;
-
-    async fn connect(&self) -> Result<Slot, Stale> {
-        Ok(match Backend::connect(&self.address, &self.login, self.connect_max).await {
-            Ok(backend) => Slot::Live { backend: Box::new(backend), clean: true },
-            Err(error) => Slot::Dead { error: Some(error), since: Instant::now() },
-        })
-    }
-
-    async fn is_valid(&self, slot: &mut Slot) -> Result<(), Stale> {
-        match slot {
-            Slot::Live { backend, .. } if backend.is_quiet() => Ok(()),
-            // A connection that failed is handed on once, to whoever waits for it; nobody hears of
-            // one that nobody waited for.
-            Slot::Dead { error: Some(_), since } if since.elapsed() < FAILURE_LIFE_MAX => Ok(()),
-            Slot::Live { .. } | Slot::Dead { .. } => Err(Stale),
-        }
-    }
-
-    fn has_broken(&self, slot: &mut Slot) -> bool {
-        match slot {
-            Slot::Live { clean, .. } => !*clean,
-            Slot::Dead { error, .. } => error.is_none(),
+        if let Slot::Live(live) = &mut *self.slot {
+            live.come_home();
         }
     }
 }

@@ -111,7 +111,7 @@ fn is_down(report: &Report) -> bool {
 }
 
 async fn take(pool: &Pool) -> Result<Lease, Report> {
-    pool.lease().await.map_err(|error| {
+    pool.lease(None).await.map_err(|error| {
         tracing::warn!(%error, source = ?std::error::Error::source(&error).map(ToString::to_string), "a shard cannot greet");
         let code = match error {
             PoolError::Unreachable { .. } => code::CANNOT_CONNECT,

@@ -230,7 +230,7 @@ impl Session {
         let pool = self.parts.pools.pool(&shard, login);
         let lease = tokio::select! {
             biased;
-            lease = pool.lease() => lease,
+            lease = pool.lease(plan.reason.tenant()) => lease,
             // Nobody stands in line for a client that has left.
             () = gone(&mut self.client) => return Err(End::Gone),
         };

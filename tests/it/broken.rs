@@ -117,6 +117,46 @@ async fn words_while_nobody_asks() {
     }
 }
 
+/// Connections may go without a word. What was idle for long is asked first: one that does not
+/// answer speaks for all that were idle as long, and the client notices nothing.
+#[tokio::test]
+async fn silence_while_nobody_asks() {
+    const BACKENDS: usize = 3;
+    let shard = ScriptedShard::start(Says::OnlyThat).await;
+    let wanted = Wanted::default().pool_size(BACKENDS).pool("check_after: 0s");
+    let veneer =
+        wanted.shard("shard9", shard.port).tenant(("odd", "shard9", "active")).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..BACKENDS {
+        let mut client = veneer.door("app").open().await;
+        for text in ["BEGIN", "SELECT c FROM odd.t"] {
+            let told = client.query(text).await;
+            assert!(told.ends_with("ReadyForQuery T\n"), "{told}");
+        }
+        clients.push(client);
+    }
+    let mut answered = clients[0].query("COMMIT").await;
+    for _ in 0..5 {
+        answered = clients[0].query("SELECT c FROM odd.t").await;
+    }
+    assert!(answered.contains("DataRow one"), "{answered}");
+    assert_eq!(shard.connections(), BACKENDS, "one that answers was not used again");
+    for (client, text) in clients.iter_mut().zip([
+        "SELECT misbehave FROM odd.t",
+        "COMMIT /* misbehave */",
+        "COMMIT /* misbehave */",
+    ]) {
+        let told = client.query(text).await;
+        assert!(told.ends_with("ReadyForQuery I\n"), "{told}");
+    }
+    let served = shard.served();
+    let told = clients[0].query("SELECT c FROM odd.t").await;
+    assert!(told.contains("DataRow one"), "{told}");
+    assert_eq!(shard.connections(), BACKENDS + 1);
+    assert_eq!(shard.served(), served + 2, "one did not answer, and the new one did");
+    veneer.assert_alive();
+}
+
 /// Each text in turn, and how its answer ends. The shard hangs up on `misbehave`.
 async fn talk(conversation: &[(&str, &str)]) {
     let shard = ScriptedShard::start(Says::BytesAndEnd(Vec::new())).await;

@@ -1,5 +1,7 @@
 //! How conversations end, and what they leave done.
 
+use std::collections::HashSet;
+
 use crate::support::message::{bind, execute, message, parse, query, sync};
 use crate::support::served::{Veneer, Wanted};
 use crate::support::{direct, world};
@@ -115,4 +117,47 @@ async fn the_loss_of_a_pin() {
                  this session, was lost\nclosed\n";
     assert!(told.ends_with(words), "{told}");
     veneer.assert_alive();
+}
+
+/// A backend that ends while it is idle is replaced, and its settings with it.
+#[tokio::test]
+async fn the_end_of_an_idle_backend() {
+    let veneer = Wanted::default().pool_size(1).pool("check_after: 0s").start().await;
+    let superuser = direct(&world().shard(3).cluster.superuser_config()).await;
+    let mut wire = veneer.door("app").with("search_path", "initech").open().await;
+    wire.query("SET application_name = 'idle end'").await;
+    let ask = "SELECT count(*), current_setting('application_name') FROM authors";
+    let of_it = "FROM pg_stat_activity WHERE application_name = 'idle end'";
+    let kill = format!("SELECT pg_terminate_backend(pid) {of_it}");
+    let alive = format!("SELECT 1 {of_it}");
+    for _ in 0..5 {
+        for _ in 0..2 {
+            let told = wire.query(ask).await;
+            assert!(told.contains("DataRow 7 | idle end"), "{told}");
+        }
+        assert_eq!(superuser.query(&kill, &[]).await.unwrap().len(), 1);
+        // Its last words are on their way when it leaves the list.
+        while !superuser.query(&alive, &[]).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+    veneer.assert_alive();
+}
+
+/// A backend that comes home too old is closed, and the next one is told what it was.
+#[tokio::test]
+async fn the_end_of_a_life() {
+    let veneer = Wanted::default().pool_size(1).pool("life_max: 0s, idle_max: 0s").start().await;
+    let mut wire = veneer.door("app").with("search_path", "initech").open().await;
+    wire.query("SET application_name = 'reborn'").await;
+    let ask = "SELECT current_setting('application_name'), pg_backend_pid() FROM authors LIMIT 1";
+    let mut told = HashSet::new();
+    for _ in 0..3 {
+        let answer = wire.query(ask).await;
+        assert!(answer.contains("DataRow reborn | "), "{answer}");
+        assert!(told.insert(answer), "it was used again: {told:?}");
+    }
+    wire.query("BEGIN").await;
+    let first = wire.query(ask).await;
+    assert_eq!(wire.query(ask).await, first, "it was closed in a transaction");
 }

@@ -17,6 +17,8 @@ pub enum Says {
     Bytes(Vec<u8>),
     /// These bytes, and then the end.
     BytesAndEnd(Vec<u8>),
+    /// As asked, and nothing to whatever comes then.
+    OnlyThat,
     /// As asked, and these bytes later, while nobody asks.
     LaterBytes(Vec<u8>),
     /// Nothing; and the connection of a cancel is held until there is a permit for it.
@@ -52,7 +54,7 @@ impl ScriptedShard {
         Self { port, connections, queries }
     }
 
-    /// Messages that came behind a login of the test's own.
+    /// Messages that came behind a login of the test's own, or Syncs.
     pub fn served(&self) -> usize {
         self.queries.load(Ordering::SeqCst)
     }
@@ -85,7 +87,7 @@ async fn serve(mut socket: TcpStream, says: Says, asked: Arc<AtomicUsize>) -> st
     ];
     socket.write_all(&greeting.concat()).await?;
     let mut inbox = BytesMut::new();
-    let mut is_open = false;
+    let (mut is_open, mut is_silent) = (false, false);
     loop {
         while inbox.len() < 5 || inbox.len() < 1 + (&inbox[1..5]).get_u32() as usize {
             if socket.read_buf(&mut inbox).await? == 0 {
@@ -94,7 +96,14 @@ async fn serve(mut socket: TcpStream, says: Says, asked: Arc<AtomicUsize>) -> st
         }
         let frame_bytes = 1 + (&inbox[1..5]).get_u32() as usize;
         let frame = inbox.split_to(frame_bytes);
-        if frame[0] != b'Q' {
+        if frame[0] == b'S' {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let state: &[u8] = if is_open { b"T" } else { b"I" };
+            if !is_silent {
+                socket.write_all(&message(b'Z', state)).await?;
+            }
+        }
+        if frame[0] != b'Q' || is_silent {
             continue;
         }
         let says_word = |wanted: &[u8]| frame.windows(wanted.len()).any(|word| word == wanted);
@@ -106,6 +115,10 @@ async fn serve(mut socket: TcpStream, says: Says, asked: Arc<AtomicUsize>) -> st
             Says::BytesAndEnd(bytes) if misbehaves => return socket.write_all(bytes).await,
             Says::LaterBytes(bytes) if misbehaves => {
                 socket.write_all(&[one(), bytes.clone()].concat()).await?;
+            }
+            Says::OnlyThat if misbehaves => {
+                is_silent = true;
+                socket.write_all(&one()).await?;
             }
             Says::Nothing { .. } if misbehaves => {}
             Says::Login(_) => unreachable!("it has its own conversation"),

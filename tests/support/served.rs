@@ -45,6 +45,8 @@ pub struct Wanted {
     pub shards: Vec<(String, u16)>,
     /// How long a login to a shard may take.
     pub connect_max: &'static str,
+    /// One more setting of the pool.
+    pub pool: &'static str,
     /// Whether shards beside the world's own may ask for md5.
     pub md5: bool,
     /// More of the configuration, from the first column on.
@@ -69,6 +71,7 @@ impl Default for Wanted {
             tenants: Vec::new(),
             shards: Vec::new(),
             connect_max: "5s",
+            pool: "",
             md5: false,
             config: String::new(),
             user: None,
@@ -94,6 +97,10 @@ impl Wanted {
 
     pub fn connect_max(self, connect_max: &'static str) -> Self {
         Self { connect_max, ..self }
+    }
+
+    pub fn pool(self, pool: &'static str) -> Self {
+        Self { pool, ..self }
     }
 
     pub fn md5(self) -> Self {
@@ -137,10 +144,11 @@ impl Wanted {
     }
 
     fn text(&self, port: u16) -> String {
-        let Self { pool_size, connect_max, md5, config, .. } = self;
+        let Self { pool_size, connect_max, pool, md5, config, .. } = self;
         let mut text = format!(
             "listen: 127.0.0.1:{port}\ndatabase: {DATABASE}\n\
-             pool: {{ size_max: {pool_size}, connect_max: {connect_max} }}\n\
+             pool: {{ size_max: {pool_size}, connect_max: {connect_max}, \
+             {pool} }}\n\
              {config}\nusers:\n"
         );
         let users = [
