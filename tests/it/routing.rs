@@ -3,6 +3,7 @@
 mod change;
 mod counted;
 mod prepared;
+mod unqualified;
 mod sessions;
 mod transactions;
 

@@ -1,0 +1,76 @@
+//! Names without a qualifier where no table shows them: they are the path's, too.
+
+use crate::support::served::Veneer;
+
+/// Each text on a session of its own, whose path selects a tenant on another shard than home; and
+/// what it must be answered.
+#[tokio::test]
+async fn names_in_literals_are_the_paths() {
+    let veneer = Veneer::start().await;
+    let elsewhere = "C=0A000";
+    for (texts, last) in [
+        // The transaction is bound to home, and the path leads to shard 2.
+        (
+            &[
+                "BEGIN",
+                "SELECT count(*) FROM bluth_co.authors",
+                "SET LOCAL search_path = cyberdyne",
+            ][..],
+            "SELECT nextval('tickets')",
+        ),
+        (
+            &[
+                "BEGIN",
+                "SELECT count(*) FROM bluth_co.authors",
+                "SET LOCAL search_path = cyberdyne",
+            ],
+            "SELECT 'authors'::regclass",
+        ),
+        (
+            &["SET search_path = cyberdyne"],
+            "INSERT INTO bluth_co.authors SELECT FROM nextval('tickets')",
+        ),
+        (&["SET search_path = cyberdyne"], "SELECT setval('initech.x', nextval('tickets'))"),
+        (
+            &[
+                "SET search_path = bluth_co",
+                "PREPARE q AS SELECT count(*) FROM authors",
+                "EXECUTE q",
+                "SET search_path = cyberdyne",
+            ],
+            "EXECUTE q",
+        ),
+    ] {
+        let mut wire = veneer.door("app").open().await;
+        for text in texts {
+            let told = wire.query(text).await;
+            assert!(!told.contains("ErrorResponse"), "{text}: {told}");
+        }
+        let told = wire.query(last).await;
+        assert!(told.contains(elsewhere), "{texts:?}: {last}: {told}");
+    }
+    // The catalogue's own relations are everywhere.
+    let mut wire = veneer.door("app").open().await;
+    for text in
+        ["BEGIN", "SELECT count(*) FROM bluth_co.authors", "SET LOCAL search_path = cyberdyne"]
+    {
+        wire.query(text).await;
+    }
+    let told = wire.query("SELECT 'pg_class'::regclass").await;
+    assert!(told.contains("DataRow pg_class"), "{told}");
+}
+
+/// What a client calls by number is its own as much as what it says in SQL.
+#[tokio::test]
+async fn a_lock_by_function_call_is_kept() {
+    let veneer = Veneer::start().await;
+    let mut one = veneer.door("app").with("search_path", "initech").open().await;
+    let mut two = veneer.door("app").with("search_path", "initech").open().await;
+    // pg_advisory_lock(bigint)
+    let told = one.play("Function 2880 7788").await;
+    assert!(told.contains("FunctionCallResponse"), "{told}");
+    assert!(one.query("SHOW veneer.pins").await.contains("shard3: advisory lock"));
+    let told = two.query("SELECT pg_try_advisory_xact_lock(7788) FROM authors LIMIT 1").await;
+    assert!(told.contains("DataRow f"), "{told}");
+    drop(one);
+}
