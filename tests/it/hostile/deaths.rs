@@ -191,7 +191,7 @@ async fn die(role: &'static str, parts: &[Part<'_>], every: usize) {
         // The other two differ from the first by what has been answered, and that by whole parts.
         let more = [Death::InHaste, Death::Reset][cut / every % 2];
         let deaths_here = [Death::InStep, more];
-        let sampled = cut / every % 3 == 0;
+        let sampled = (cut / every).is_multiple_of(3);
         for death in &deaths_here[..1 + usize::from(sampled)] {
             let what = format!("{death:?} at byte {cut}");
             let mut dying = open(&door, *death).await;
@@ -219,7 +219,7 @@ async fn die(role: &'static str, parts: &[Part<'_>], every: usize) {
             let pairs = ground.pairs(&what).await;
             assert!((least..=most).contains(&pairs), "{what}: {least} <= {pairs} <= {most}");
             deaths += 1;
-            if deaths % LOOK_EVERY == 0 {
+            if usize::is_multiple_of(deaths, LOOK_EVERY) {
                 victim.check_unhurt(&what).await;
                 ground.until_quiet(&what).await;
             }

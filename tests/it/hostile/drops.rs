@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use postgres_protocol::authentication::sasl::ChannelBinding;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use veneer::server::House;
 
 use super::ground::Ground;
+use crate::support::message::first_packet;
 use crate::support::script::segments;
 use crate::support::transcript::Transcript;
 use crate::support::wire::{Door, Wire};
@@ -131,6 +133,18 @@ const PINS: &str = "\
 
     Query SELECT count(*) FROM pairs";
 
+/// What the rival asks: with another setting, of each backend, and long enough to be waited for.
+const RIVAL: &str = "\
+    Query SET work_mem = '7MB'
+
+    Query SELECT count(*) FROM tenant_a.pairs
+
+    Query SELECT pg_sleep(0.001), count(*) FROM tenant_b.pairs";
+
+const CANCEL: u32 = 80_877_102;
+const CANCEL_EVERY: Duration = Duration::from_micros(300);
+const CANCELLED: &str = "ErrorResponse S=ERROR V=ERROR C=57014";
+
 /// When a future is dropped that has just been polled for the last time.
 #[derive(Debug, Clone, Copy)]
 enum Drop {
@@ -147,58 +161,91 @@ struct Scene {
     pairs: usize,
     drop: Drop,
     dribbles: bool,
-    /// Somebody else uses the same backends meanwhile, so that there is a line to stand in.
-    rivalled: bool,
+    company: Company,
+}
+
+/// What else goes on meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    None,
+    /// Somebody uses the same backends, so that there is a line to stand in.
+    Rival,
+    /// Somebody cancels all the time, so that a backend cannot be let go at once.
+    Canceller,
 }
 
 #[tokio::test]
 async fn in_a_pipeline() {
     let script = EXTENDED;
     let (role, drop) = ("drops_extended", Drop::AtOnce);
-    Scene { role, script, pairs: 2, drop, dribbles: true, rivalled: false }.play().await;
+    Scene { role, script, pairs: 2, drop, dribbles: true, company: Company::None }.play().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_pipeline_as_it_wakes() {
     let script = EXTENDED;
     let (role, drop) = ("drops_extended_waking", Drop::AsItWakes);
-    Scene { role, script, pairs: 2, drop, dribbles: false, rivalled: false }.play().await;
+    Scene { role, script, pairs: 2, drop, dribbles: false, company: Company::None }.play().await;
 }
 
 #[tokio::test]
 async fn in_copy() {
     let (role, drop) = ("drops_copy", Drop::AtOnce);
-    Scene { role, script: COPY, pairs: 3, drop, dribbles: true, rivalled: false }.play().await;
+    Scene { role, script: COPY, pairs: 3, drop, dribbles: true, company: Company::None }
+        .play()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_copy_as_it_wakes() {
     let (role, drop) = ("drops_copy_waking", Drop::AsItWakes);
-    Scene { role, script: COPY, pairs: 3, drop, dribbles: true, rivalled: false }.play().await;
+    Scene { role, script: COPY, pairs: 3, drop, dribbles: true, company: Company::None }
+        .play()
+        .await;
 }
 
 #[tokio::test]
 async fn between_two_tenants() {
     let (role, drop) = ("drops_tenants", Drop::AtOnce);
-    Scene { role, script: TENANTS, pairs: 3, drop, dribbles: false, rivalled: true }.play().await;
+    Scene { role, script: TENANTS, pairs: 3, drop, dribbles: false, company: Company::Rival }
+        .play()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn between_two_tenants_as_it_wakes() {
     let (role, drop) = ("drops_tenants_waking", Drop::AsItWakes);
-    Scene { role, script: TENANTS, pairs: 3, drop, dribbles: false, rivalled: true }.play().await;
+    Scene { role, script: TENANTS, pairs: 3, drop, dribbles: false, company: Company::Rival }
+        .play()
+        .await;
 }
 
 #[tokio::test]
 async fn with_kept_backends() {
     let (role, drop) = ("drops_pins", Drop::AtOnce);
-    Scene { role, script: PINS, pairs: 2, drop, dribbles: false, rivalled: false }.play().await;
+    Scene { role, script: PINS, pairs: 2, drop, dribbles: false, company: Company::None }
+        .play()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_kept_backends_as_it_wakes() {
     let (role, drop) = ("drops_pins_waking", Drop::AsItWakes);
-    Scene { role, script: PINS, pairs: 2, drop, dribbles: false, rivalled: false }.play().await;
+    Scene { role, script: PINS, pairs: 2, drop, dribbles: false, company: Company::None }
+        .play()
+        .await;
+}
+
+#[tokio::test]
+async fn as_cancels_come() {
+    let (role, drop, company) = ("drops_cancels", Drop::AtOnce, Company::Canceller);
+    Scene { role, script: TENANTS, pairs: 3, drop, dribbles: true, company }.play().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_cancels_come_with_kept_backends() {
+    let (role, drop, company) = ("drops_cancels_pins", Drop::AtOnce, Company::Canceller);
+    Scene { role, script: PINS, pairs: 2, drop, dribbles: false, company }.play().await;
 }
 
 /// In the very first login of a house, which finds out what all others are told.
@@ -230,30 +277,30 @@ impl Scene {
     /// Again and again, each time with one poll more, until nothing is left to be dropped.
     async fn play(self) {
         let ground = Ground::make(self.role).await;
-        let hall = Hall::open(&ground).await;
+        let hall = Arc::new(Hall::open(&ground).await);
         let mut rival = hall.guest().await;
         let script = ground.script(self.script);
-        let asks = ground.script(
-            "Query SET work_mem = '7MB'\n\nQuery SELECT count(*) FROM tenant_a.pairs\n\n\
-             Query SELECT pg_sleep(0.001), count(*) FROM tenant_b.pairs",
-        );
+        let asks = ground.script(RIVAL);
         let mut done = 0;
         for polls in 1..POLLS_MAX {
             let what = format!("{:?} after {polls} polls", self.drop);
             let before = ground.pairs(&what).await;
             let (socket, guest) = hall.enter().await;
-            let over = Arc::new(AtomicBool::new(!self.rivalled));
+            let (tell_key, key) = oneshot::channel();
             let client = tokio::spawn(converse(
                 hall.door.clone().with("search_path", &ground.script("tenant_a")),
                 socket,
                 script.clone(),
                 self.dribbles,
+                tell_key,
             ));
-            let (asks, stop) = (asks.clone(), over.clone());
-            let rivals = tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let told = rival.play(&asks).await;
-                    assert!(!told.contains("ErrorResponse"), "{told}");
+            let over = Arc::new(AtomicBool::new(false));
+            let (asks, stop, there) = (asks.clone(), over.clone(), hall.clone());
+            let company = tokio::spawn(async move {
+                match self.company {
+                    Company::None => {}
+                    Company::Rival => compete(&mut rival, &asks, &stop).await,
+                    Company::Canceller => cancel(&there, key, &stop).await,
                 }
                 rival
             });
@@ -263,21 +310,43 @@ impl Scene {
             let ended = tokio::spawn(serves).await.unwrap();
             let told = client.await.unwrap();
             over.store(true, Ordering::Relaxed);
-            rival = rivals.await.expect("the rival notices nothing");
+            rival = company.await.expect("the others notice nothing");
             hall.check_serves(&ground, &what).await;
             ground.until_quiet(&what).await;
             let made = ground.pairs(&what).await - before;
+            assert!(made <= self.pairs, "{what}: {made} pairs: {told}");
             if ended {
-                assert_eq!(made, self.pairs, "{what}: {told}");
-                assert!(!told.contains("ErrorResponse") && !told.contains("closed"), "{told}");
+                let cancelled = self.company == Company::Canceller && told.contains(CANCELLED);
+                let errors = told.replace(CANCELLED, "").contains("ErrorResponse");
+                assert!(cancelled || !errors && made == self.pairs, "{what}: {made}: {told}");
+                assert!(!told.contains("closed"), "{what}: {told}");
                 done = polls;
                 break;
             }
-            assert!(made <= self.pairs, "{what}: {made} pairs: {told}");
         }
         assert!(0 < done, "it never ended");
         ground.check_logs(self.script.contains("CopyData") || self.script.contains("Function"));
         println!("{}: {done} polls", self.role);
+    }
+}
+
+/// Uses each backend, and not as others do.
+async fn compete(rival: &mut Wire, asks: &str, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        let told = rival.play(asks).await;
+        assert!(!told.contains("ErrorResponse"), "{told}");
+    }
+}
+
+/// Cancels whatever the session of this key runs.
+async fn cancel(hall: &Hall, key: oneshot::Receiver<Vec<u8>>, over: &AtomicBool) {
+    let Ok(key) = key.await else { return };
+    while !over.load(Ordering::Relaxed) {
+        let (socket, guest) = hall.enter().await;
+        let mut canceller = Wire::over(socket);
+        canceller.send(&first_packet(CANCEL, &key)).await;
+        hall.house.serve_guest(guest).await;
+        sleep(CANCEL_EVERY).await;
     }
 }
 
@@ -338,11 +407,20 @@ async fn knock(door: &Door, socket: TcpStream) -> Result<Wire, String> {
 }
 
 /// What a client is told, from its login to its end or ours.
-async fn converse(door: Door, socket: TcpStream, script: String, dribbles: bool) -> String {
+async fn converse(
+    door: Door,
+    socket: TcpStream,
+    script: String,
+    dribbles: bool,
+    tell_key: oneshot::Sender<Vec<u8>>,
+) -> String {
     let mut wire = match knock(&door, socket).await {
         Ok(wire) => wire,
         Err(said) => return said,
     };
+    let key = wire.greeting.iter().find(|frame| frame.tag == b'K').expect("a key");
+    // Only some want it.
+    let _ = tell_key.send(key.body.to_vec());
     if !dribbles {
         return wire.play(&script).await;
     }
