@@ -219,6 +219,11 @@ impl Session {
     }
 
     async fn describe_portal(&mut self, name: &[u8], body: &[u8]) -> Result<Flow, End> {
+        if !self.names.portals.contains_key(name)
+            && let Some(flow) = self.fetch_holder().await?
+        {
+            return Ok(flow);
+        }
         let is_ours = matches!(self.names.portals.get(name), Some(Portal::Ours(_)));
         match &mut self.place {
             // What we answer here returns no rows, wherever it will run.
@@ -250,7 +255,12 @@ impl Session {
             }
             Some(Portal::Bound(text, sql)) => (Some(text), sql),
             // A cursor that SQL declared is a portal, too.
-            None => (None, Bytes::new()),
+            None => {
+                if let Some(flow) = self.fetch_holder().await? {
+                    return Ok(flow);
+                }
+                (None, Bytes::new())
+            }
         };
         let Place::Working(work) = &mut self.place else {
             return self.refuse(no_portal(name), Way::Extended, b"").await;

@@ -211,8 +211,9 @@ impl Session {
             let reported =
                 self.reported.iter().find(|(name, _)| name.eq_ignore_ascii_case(setting));
             let Some((name, value)) = reported else { continue };
-            let own = start.get(setting).and_then(Told::text).unwrap_or_default();
-            let value = if name == APPLICATION { own } else { value };
+            // Whoever greets asks for no name of its own.
+            let own = start.get(setting).and_then(Told::text);
+            let value = own.filter(|_| name == APPLICATION).unwrap_or(value);
             // What the client was told last is the start value, unless it was told otherwise since.
             if self.reported_since.remove(name).is_some_and(|known| known != value) {
                 answer::parameter_status(name, value, &mut self.unreported);

@@ -15,9 +15,12 @@ use crate::backend::settings::Told;
 use crate::protocol::ask;
 use crate::protocol::cursor::Cursor;
 use crate::protocol::frame::reply;
-use crate::session::Session;
+use crate::router::{Firmness, Plan, Reason};
+use crate::session::engage::Engaged;
+use crate::session::refuse::Way;
 use crate::session::replies::go_home;
 use crate::session::work::Work;
+use crate::session::{End, Flow, Place, Session};
 use crate::sql::{Act, Keep, Keeps, Text};
 
 /// `SHOW veneer.pins` tells which shards this session keeps a backend of, and why.
@@ -101,6 +104,23 @@ impl Session {
         }
         // One that does not answer as it should is noticed there, and ends the session.
         self.kept.push(work);
+    }
+
+    /// A cursor WITH HOLD is a portal that outlives its transaction, on a backend that is kept.
+    pub(super) async fn fetch_holder(&mut self) -> Result<Option<Flow>, End> {
+        let has_cursor = |work: &&Work| work.keeps.contains(Keep::HoldCursor);
+        let Some(shard) = self.kept.iter().find(has_cursor).map(|work| work.shard.clone()) else {
+            return Ok(None);
+        };
+        if matches!(self.place, Place::Working(_)) {
+            return Ok(None);
+        }
+        let plan = Plan { shard, reason: Reason::Home, firmness: Firmness::Soft, also: None };
+        Ok(match self.engage(&plan, &Text::default(), b"").await? {
+            Engaged::Ready => None,
+            Engaged::Wait => Some(Flow::Wait),
+            Engaged::Refused(report) => Some(self.refuse(report, Way::Extended, b"").await?),
+        })
     }
 
     /// Brings the answer to `SHOW veneer.pins` along, for a text that asks for it.

@@ -65,10 +65,10 @@ impl Session {
             return None;
         }
         let rounds = work.ledger.rounds();
-        let is_new = work.backend().prepared.find(&key, rounds).is_none();
+        let is_new = work.backend().prepared.find(&key, rounds).is_none() && !work.segment_open;
         let ours = ensure_prepared(work, &prepared, key.clone(), false);
         if is_new && way == Way::Simple {
-            // A Query must not stand behind a Parse without its Sync.
+            // Should the Parse fail, the Query would be passed over, and no Sync come.
             work.sync(To::Nobody);
         }
         work.backend().prepared.remove(&key);

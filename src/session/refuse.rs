@@ -13,6 +13,12 @@ pub(super) enum Way {
 }
 
 impl Session {
+    /// A Query in a pipeline that may yet fail, and then passes over it: a Sync of ours would end
+    /// the passing over too soon.
+    pub(super) fn is_amid_segment(&self) -> bool {
+        matches!(&self.place, Place::Working(work) if work.segment_open)
+    }
+
     /// Answers a request with an error, before anything of it is sent to a shard.
     pub(super) async fn refuse(
         &mut self,
@@ -20,6 +26,9 @@ impl Session {
         way: Way,
         sql: &[u8],
     ) -> Result<Flow, End> {
+        if way == Way::Simple && self.is_amid_segment() && self.must_wait() {
+            return Ok(Flow::Wait);
+        }
         if self.parts.log != Statements::None {
             tracing::info!(
                 target: "veneer::statement",

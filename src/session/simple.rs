@@ -159,6 +159,9 @@ impl Session {
 
     /// Has the shard word the error of a text, without ever executing it.
     async fn prepare_only(&mut self, report: Report, way: Way, sql: &[u8]) -> Result<Flow, End> {
+        if way == Way::Simple && self.is_amid_segment() && self.must_wait() {
+            return Ok(Flow::Wait);
+        }
         match self.engage_base().await? {
             Engaged::Ready => {}
             Engaged::Wait => return Ok(Flow::Wait),

@@ -68,3 +68,20 @@ async fn names_of_statements() {
         ])
         .await;
 }
+
+#[tokio::test]
+async fn portals_of_cursors_that_are_held() {
+    let bench = Bench::build("oracle_held").await;
+    let declare = "Query DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT id, name FROM authors ORDER BY id\n\n";
+    let scripts = [
+        format!(
+            "{declare}Describe P c\nSync\n\nQuery FETCH FORWARD 2 FROM c\n\nQuery CLOSE c\n\nDescribe P c\nSync"
+        ),
+        format!("{declare}Execute c 1\nSync\n\nExecute c 0\nSync\n\nClose P c\nSync"),
+        format!(
+            "Query BEGIN\n\n{declare}Describe P c\nSync\n\nQuery COMMIT\n\nExecute c 0\nSync\n\nQuery CLOSE ALL"
+        ),
+        "Describe P c\nSync\n\nExecute c 0\nSync".to_owned(),
+    ];
+    bench.check_all(&scripts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
