@@ -40,7 +40,8 @@ enum Welcomed<'h> {
 }
 
 impl House {
-    pub(super) async fn serve_guest(&self, socket: TcpStream) {
+    /// Talks to one socket until it has ended. May be dropped at any time.
+    pub async fn serve_guest(&self, socket: TcpStream) {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "a socket that cannot be set up");
             return;

@@ -44,8 +44,9 @@ pub enum ServeError {
     Signals(#[source] io::Error),
 }
 
-/// What every client needs.
-struct House {
+/// What every client needs. A door of one's own may stand before it: tests drive one socket at a
+/// time, and drop its future wherever it waits.
+pub struct House {
     settings: config::Server,
     database: String,
     users: Users,
@@ -89,7 +90,7 @@ fn raise_file_limit() {
 }
 
 impl House {
-    fn build(config: Config, users: Users, tls: Tls, directory: Directory) -> Self {
+    pub fn build(config: Config, users: Users, tls: Tls, directory: Directory) -> Self {
         let parts = Parts {
             settings: config.session,
             routing: config.routing,

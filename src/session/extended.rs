@@ -263,7 +263,7 @@ impl Session {
         };
         if let Some(text) = &text {
             work.foresee(text, self.tracked.is_in_motion());
-            work.remember(text, || String::from_utf8_lossy(&sql).into_owned());
+            work.bond.remember(text, || String::from_utf8_lossy(&sql).into_owned());
             if text.statements.iter().any(|statement| !statement.set_configs.is_empty()) {
                 // Fetching the rest of its rows sets nothing again.
                 let rest = Portal::Bound(Arc::default(), Bytes::new());
@@ -314,7 +314,8 @@ impl Session {
             let text = Some(statement.text.clone());
             work.ledger.push(Owed::Execute { to: To::Client, text });
             work.segment_open = true;
-            work.remember(&statement.text, || String::from_utf8_lossy(&statement.sql).into_owned());
+            work.bond
+                .remember(&statement.text, || String::from_utf8_lossy(&statement.sql).into_owned());
         }
         Ok(Flow::Next)
     }

@@ -60,6 +60,10 @@ impl Session {
 
     async fn step(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
         let asked = !self.leaving && self.take_requests().await?;
+        if asked && self.half_closed {
+            // It had to wait for its turn, and its client has gone since.
+            self.ask_for_the_rest();
+        }
         let answered = self.take_replies().await?;
         if asked || answered {
             return Ok(());

@@ -25,6 +25,7 @@ impl Session {
             Err(error) => return self.unreadable(&error, Way::Simple, sql).await,
         };
         if let Some(tag) = self.answer(&text, sql, Way::Simple) {
+            self.names.statements.remove(&b""[..]);
             answer::command_complete(tag, &mut self.client.outbox);
             self.write_ready();
             return Ok(Flow::Next);
@@ -48,7 +49,7 @@ impl Session {
         let in_motion = self.tracked.is_in_motion();
         if let Place::Working(work) = &mut self.place {
             work.foresee(&text, in_motion);
-            work.remember(&text, || String::from_utf8_lossy(sql).into_owned());
+            work.bond.remember(&text, || String::from_utf8_lossy(sql).into_owned());
             let out = &mut work.wire().outbox;
             match renamed {
                 Some(sql) => {

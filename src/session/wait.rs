@@ -99,7 +99,7 @@ impl Session {
 
     /// Nothing more comes from the client: no Sync, and no Flush, without which the shard would keep
     /// its answers to itself.
-    fn ask_for_the_rest(&mut self) {
+    pub(super) fn ask_for_the_rest(&mut self) {
         if let Place::Working(work) = &mut self.place
             && work.segment_open
             && !work.ledger.is_copying_in()

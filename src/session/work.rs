@@ -1,8 +1,9 @@
 //! A backend at work for one client: what it was sent, what it owes, how its transaction stands.
 
+mod bond;
 mod pieces;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::TcpStream;
@@ -19,35 +20,23 @@ use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
 use crate::session::report::is_utf8;
 use crate::session::statements::Texts;
+pub use crate::session::work::bond::{Bond, PREFIX_TEXTS_MAX, Prefix};
 use crate::session::work::pieces::{Partial, pass};
-use crate::sql::{Access, Act, Keep, Keeps, Statement, Text, Value};
+use crate::sql::{Access, Act, Keep, Keeps, Statement, Text};
 
 /// Longer frames are passed on in pieces.
 const WHOLE_FRAME_BYTES_MAX: usize = 64 * 1024;
 
-/// What a transaction that may still move can have said; after that it stays.
-pub const PREFIX_TEXTS_MAX: usize = 100;
-
 /// Nobody has a portal of this name, so executing it fails; the shard's log says why.
-const REFUSED_PORTAL: &str = "veneer refused a statement";
+static REFUSED_PORTAL: LazyLock<String> = LazyLock::new(|| secret("veneer refused a statement"));
 
 /// For what we execute in a client's pipeline.
-const PORTAL: &str = "_veneer";
+static PORTAL: LazyLock<String> = LazyLock::new(|| secret("_veneer"));
 
-/// Whether the transaction may still move to another shard.
-#[derive(Debug)]
-pub enum Bond {
-    /// It has run tenantless reads only, and can be begun again elsewhere.
-    Soft(Prefix),
-    Firm,
-}
-
-/// What began a transaction and can be said again on another shard: BEGIN, SET LOCAL, SAVEPOINT.
-#[derive(Debug, Clone, Default)]
-pub struct Prefix {
-    pub texts: Vec<String>,
-    /// REPEATABLE READ or stricter: its first statement takes the snapshot for good.
-    pub strict: bool,
+/// A name that no client can know.
+fn secret(name: &str) -> String {
+    // Without random numbers no session begins: there would be no cancel key.
+    format!("{name} {:016x}", getrandom::u64().unwrap_or_default())
 }
 
 /// A backend that cannot go on.
@@ -197,8 +186,8 @@ impl Work {
         // The unnamed portal is the client's; this one goes with the transaction, or here.
         ask::bind_front(PORTAL.as_bytes(), b"", 6, out);
         out.extend_from_slice(&[0; 6]);
-        ask::execute(PORTAL, out);
-        ask::close_portal(PORTAL, out);
+        ask::execute(&PORTAL, out);
+        ask::close_portal(&PORTAL, out);
         self.backend().prepared.forget_unnamed();
         let promise = Promise { promised: None, client_name: None };
         self.ledger.push(Owed::Parse { to: To::Nobody, promise });
@@ -209,7 +198,7 @@ impl Work {
 
     /// Fails the shard's transaction, and puts our error in the place of the shard's.
     pub fn poison(&mut self, report: Bytes) {
-        ask::execute(REFUSED_PORTAL, &mut self.wire().outbox);
+        ask::execute(&REFUSED_PORTAL, &mut self.wire().outbox);
         self.ledger.push(Owed::Poison(report));
         self.segment_open = true;
     }
@@ -251,26 +240,6 @@ impl Work {
         if defines || statement.leaves.unknown {
             self.defined = true;
             texts.renumber();
-        }
-    }
-
-    /// Keeps what a soft transaction would have to say again on another shard.
-    pub fn remember(&mut self, text: &Text, sql: impl FnOnce() -> String) {
-        if let Bond::Soft(prefix) = &mut self.bond
-            && text.statements.iter().any(|s| s.act != Act::None || !s.set_configs.is_empty())
-        {
-            // A RESET would be said again where the client's start values are not in force.
-            if PREFIX_TEXTS_MAX <= prefix.texts.len() || text.statements.iter().any(resets) {
-                self.bond = Bond::Firm;
-                return;
-            }
-            prefix.strict |= text.statements.iter().any(|statement| {
-                matches!(
-                    statement.act,
-                    Act::Begin { strict: true } | Act::SetTransaction { strict: true }
-                )
-            });
-            prefix.texts.push(sql());
         }
     }
 
@@ -368,15 +337,6 @@ impl Work {
             // What we say between the client's rounds is no end of its transaction.
             Event::Ready(To::Nobody) => None,
         })
-    }
-}
-
-fn resets(statement: &Statement) -> bool {
-    let mut configs = statement.set_configs.iter();
-    match &statement.act {
-        Act::Set(change) => change.value == Value::Default,
-        Act::ResetAll => true,
-        _ => configs.any(|change| change.value == Value::Default),
     }
 }
 

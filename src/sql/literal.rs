@@ -30,7 +30,7 @@ pub enum Reading {
 impl Reading {
     /// Whether PostgreSQL would look such a text up along the path.
     pub fn looks_up(self, text: &str) -> bool {
-        let is_object = matches!(self, Self::Object | Self::Anything);
+        let is_object = self == Self::Object;
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         is_object && !is_number && !text.contains('.') && !relations::is_catalogue(text)
     }

@@ -1,5 +1,8 @@
 //! Inputs that must be survived: the process lives, others go on, no backend is lost.
 
+mod deaths;
+mod drops;
+mod ground;
 mod leaving;
 mod login;
 mod races;
@@ -13,6 +16,7 @@ use crate::support::wire::Wire;
 /// A veneer with one backend for each shard, and a client that must not notice anything.
 struct Victim {
     veneer: Veneer,
+    user: &'static str,
     neighbour: Wire,
 }
 
@@ -22,9 +26,10 @@ impl Victim {
     }
 
     async fn of(wanted: Wanted) -> Self {
+        let user = wanted.user.unwrap_or("app");
         let veneer = wanted.start().await;
-        let neighbour = veneer.door("app").with("search_path", "initech").open().await;
-        let mut victim = Self { veneer, neighbour };
+        let neighbour = veneer.door(user).with("search_path", "initech").open().await;
+        let mut victim = Self { veneer, user, neighbour };
         victim.check_unhurt("at the start").await;
         victim
     }
@@ -34,7 +39,7 @@ impl Victim {
         self.veneer.assert_alive();
         let told = self.neighbour.query("SELECT current_schema(), count(*) FROM authors").await;
         assert!(told.contains("DataRow initech | 7"), "{after}: {told}");
-        let mut fresh = self.veneer.door("app").open().await;
+        let mut fresh = self.veneer.door(self.user).open().await;
         for tenant in ["bluth_co", "cyberdyne", "initech"] {
             let told = fresh.query(&format!("SELECT count(*) FROM {tenant}.authors")).await;
             assert!(told.contains("DataRow 7"), "{after}: {tenant}: {told}");

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -14,12 +14,15 @@ use tokio_util::sync::CancellationToken;
 use veneer::config::Config;
 use veneer::demo::cluster::free_port;
 use veneer::demo::shard::{ADMIN_ROLE, APP_ROLE, DATABASE};
-use veneer::server;
+use veneer::directory::{Directory, file};
+use veneer::server::{self, House};
+use veneer::yaml::Mistakes;
 
 use super::wire::Door;
 use super::world;
 
 const START_TRIES_MAX: usize = 5;
+const DIRECTORY_FILE: &str = "tenants.yaml";
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// The password of the user `proved`.
@@ -47,6 +50,8 @@ pub struct Wanted {
     pub connect_max: &'static str,
     /// One more setting of the pool.
     pub pool: &'static str,
+    /// How long a client stands in line.
+    pub wait_max: &'static str,
     /// Whether shards beside the world's own may ask for md5.
     pub md5: bool,
     /// More of the configuration, from the first column on.
@@ -72,6 +77,7 @@ impl Default for Wanted {
             shards: Vec::new(),
             connect_max: "5s",
             pool: "",
+            wait_max: "10s",
             md5: false,
             config: String::new(),
             user: None,
@@ -103,6 +109,10 @@ impl Wanted {
         Self { pool, ..self }
     }
 
+    pub fn wait_max(self, wait_max: &'static str) -> Self {
+        Self { wait_max, ..self }
+    }
+
     pub fn md5(self) -> Self {
         Self { md5: true, ..self }
     }
@@ -116,38 +126,62 @@ impl Wanted {
     }
 
     pub async fn start(self) -> Veneer {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = world().demo.dir.join(format!("veneer-{number}"));
-        fs::create_dir(&dir).expect("the number is ours alone");
-        let directory_file = dir.join("tenants.yaml");
-        let listed = self
-            .tenants
-            .iter()
-            .map(|(name, shard, standing)| (name.as_str(), shard.as_str(), standing.as_str()));
-        let tenants: Vec<Tenant<'_>> = TENANTS.into_iter().chain(listed).collect();
-        fs::write(&directory_file, directory(&self.shards, &tenants)).expect("it is our directory");
-        fs::write(dir.join("proved"), PASSWORD).expect("it is our directory");
+        let dir = self.directory();
         for _ in 0..START_TRIES_MAX {
             let port = free_port().expect("a port is free");
-            let file = dir.join("veneer.yaml");
-            fs::write(&file, self.text(port)).expect("it is our directory");
-            let config = Config::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            let config = self.load(&dir, port);
             let stop = CancellationToken::new();
             let mut task = tokio::spawn(server::serve(config, stop.clone()));
             if until_heard(port, &mut task).await {
-                let shards = self.shards;
+                let (directory_file, shards) = (dir.join(DIRECTORY_FILE), self.shards);
                 return Veneer { port, directory_file, shards, stop, task };
             }
         }
         panic!("veneer does not listen");
     }
 
+    /// All of a veneer but its door.
+    #[allow(dead_code, reason = "only tests/it drops what it serves")]
+    pub fn house(self) -> House {
+        let config = self.load(&self.directory(), 0);
+        let mut mistakes = Mistakes::new(&config.file);
+        let users = config.users(&mut mistakes);
+        let tls = config.tls(&mut mistakes);
+        let parts = mistakes.unless_errors((users, tls));
+        let (users, tls) = parts.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let tenants = file::load(&config.directory.file);
+        let tenants = tenants.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        House::build(config, users, tls, Directory::new(tenants))
+    }
+
+    /// Makes one for the files of one veneer.
+    fn directory(&self) -> PathBuf {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = world().demo.dir.join(format!("veneer-{number}"));
+        fs::create_dir(&dir).expect("the number is ours alone");
+        let listed = self
+            .tenants
+            .iter()
+            .map(|(name, shard, standing)| (name.as_str(), shard.as_str(), standing.as_str()));
+        let tenants: Vec<Tenant<'_>> = TENANTS.into_iter().chain(listed).collect();
+        let text = directory(&self.shards, &tenants);
+        fs::write(dir.join(DIRECTORY_FILE), text).expect("it is our directory");
+        fs::write(dir.join("proved"), PASSWORD).expect("it is our directory");
+        dir
+    }
+
+    fn load(&self, dir: &Path, port: u16) -> Config {
+        let file = dir.join("veneer.yaml");
+        fs::write(&file, self.text(port)).expect("it is our directory");
+        Config::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
     fn text(&self, port: u16) -> String {
-        let Self { pool_size, connect_max, pool, md5, config, .. } = self;
+        let Self { pool_size, connect_max, wait_max, pool, md5, config, .. } = self;
         let mut text = format!(
             "listen: 127.0.0.1:{port}\ndatabase: {DATABASE}\n\
-             pool: {{ size_max: {pool_size}, connect_max: {connect_max}, \
+             pool: {{ size_max: {pool_size}, connect_max: {connect_max}, wait_max: {wait_max}, \
              {pool} }}\n\
              {config}\nusers:\n"
         );

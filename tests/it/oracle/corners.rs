@@ -114,6 +114,8 @@ async fn what_an_attack_found() {
              Bind - s\nExecute - 0\nSync",
             "Parse s - SELECT 1\nSync\n\nParse d - DEALLOCATE s\nParse - - SELECT 1/0\nBind - -\nExecute - 0\nBind - d\nExecute - 0\nSync\n\n\
              Bind - s\nExecute - 0\nSync",
+            "Parse - - SELECT 5\nSync\n\nQuery SET search_path = pg_catalog\n\nBind - -\nExecute - 0\nSync",
+            "Parse - - SELECT 5\nBind veneer_refused_a_statement -\nParse - - SELECT FROM WHERE\nSync\n\nQuery SELECT 1",
             "Query CREATE TABLE pg_mine (a int); INSERT INTO pg_mine VALUES (20001)\n\nQuery SELECT * FROM pg_mine WHERE a = 20001\n\n\
              Query DROP TABLE pg_mine",
         ])

@@ -74,3 +74,22 @@ async fn a_lock_by_function_call_is_kept() {
     assert!(told.contains("DataRow f"), "{told}");
     drop(one);
 }
+
+/// What lives on one backend is not said again on another when a transaction moves.
+#[tokio::test]
+async fn names_of_a_backend_stay_with_it() {
+    let veneer = crate::support::served::Wanted::default().pool_size(1).start().await;
+    let mut victim = veneer.door("app").with("search_path", "initech").open().await;
+    victim.play("Parse v - SELECT count(*) FROM authors\nBind - v\nExecute - 0\nSync").await;
+    let mut wire = veneer.door("app").open().await;
+    for script in ["BEGIN; PREPARE leak AS SELECT 'of c'", "BEGIN; SELECT 1; DEALLOCATE ALL"] {
+        for text in script.split("; ").chain(["SELECT count(*) FROM initech.books", "ROLLBACK"]) {
+            wire.query(text).await;
+        }
+        wire.query("DISCARD ALL").await;
+        let told = victim.play("Bind - v\nExecute - 0\nSync").await;
+        assert!(told.contains("DataRow 7"), "{script}: {told}");
+        let told = victim.query("EXECUTE leak").await;
+        assert!(told.contains("C=26000"), "{script}: {told}");
+    }
+}
