@@ -46,6 +46,33 @@ async fn pipelines_that_set_the_path() {
     bench.check_all(&scripts.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
+/// Behind a failure all is passed over to the Sync, also what veneer would have answered or refused
+/// itself; and what comes then is answered once.
+#[tokio::test]
+async fn what_is_passed_over_is_not_answered() {
+    let bench = Bench::build("oracle_passed").await;
+    let failures =
+        ["Parse - - SELECT * FROM nowhere", "Parse - - SELECT 1/0\nBind - -\nExecute - 0"];
+    let passed_over = [
+        "Query selec 1",
+        "Query ",
+        "Query SELECT * FROM nobodys.books",
+        "Query SET search_path = pg_catalog",
+        "Parse s - selec 1",
+        "Parse s - SELECT 1\nQuery SELECT 1\nDescribe S s\nClose S s",
+        "Bind - nothing\nExecute - 0",
+        "Query BEGIN\nQuery COMMIT",
+    ];
+    let mut scripts = Vec::new();
+    for failure in failures {
+        for passed in passed_over {
+            scripts.push(format!("{failure}\n{passed}\nSync\nQuery SELECT 2\n<< T"));
+            scripts.push(format!("Query BEGIN\n\n{failure}\n{passed}\nSync\nQuery ROLLBACK\n<< C"));
+        }
+    }
+    bench.check_all(&scripts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
 #[tokio::test]
 async fn names_of_statements() {
     let bench = Bench::build("oracle_names").await;
