@@ -20,6 +20,8 @@ pub struct Reach {
     target: Mutex<Aim>,
     /// What a cancel must not hit has been answered.
     settled: Notify,
+    /// Heard by a session that stands in line.
+    interrupt: Notify,
     cancelled: AtomicBool,
 }
 
@@ -28,6 +30,8 @@ pub struct Reach {
 pub enum Aim {
     #[default]
     Nothing,
+    /// The session stands in line for a backend.
+    InLine,
     /// The backend is told what veneer has to say to it; the client's own request stands behind.
     Soon,
     At(Arc<Target>),
@@ -39,6 +43,11 @@ impl Reach {
         self.settled.notify_waiters();
     }
 
+    /// Waits for a cancel, in line.
+    pub async fn interrupted(&self) {
+        self.interrupt.notified().await;
+    }
+
     /// Stops what the session runs, once that is its client's own.
     async fn cancel(&self) {
         loop {
@@ -46,6 +55,7 @@ impl Reach {
             let aim = self.target.lock().await;
             match &*aim {
                 Aim::Nothing => return,
+                Aim::InLine => return self.interrupt.notify_waiters(),
                 Aim::At(target) => {
                     self.cancelled.store(true, Ordering::Release);
                     if let Err(error) = target.cancel().await {

@@ -228,12 +228,20 @@ impl Session {
         let shard = Arc::clone(&plan.shard);
         let login = self.user.login(&shard.name);
         let pool = self.parts.pools.pool(&shard, login);
+        self.listed.reach.set(Aim::InLine).await;
         let lease = tokio::select! {
             biased;
             lease = pool.lease(plan.reason.tenant()) => lease,
+            () = self.listed.reach.interrupted() => {
+                self.listed.reach.set(Aim::Nothing).await;
+                return Ok(Err(report::cancelled()));
+            }
             // Nobody stands in line for a client that has left.
             () = gone(&mut self.client) => return Err(End::Gone),
         };
+        if lease.is_err() {
+            self.listed.reach.set(Aim::Nothing).await;
+        }
         Ok(match lease {
             Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
             Err(error) => {

@@ -27,6 +27,7 @@ pub mod code {
     pub const IN_FAILED_TRANSACTION: &str = "25P02";
     pub const OUTCOME_UNKNOWN: &str = "08007";
     pub const PROTOCOL_VIOLATION: &str = "08P01";
+    pub const QUERY_CANCELED: &str = "57014";
     pub const READ_ONLY: &str = "25006";
     pub const SYNTAX: &str = "42601";
     pub const TOO_COMPLEX: &str = "54001";
@@ -137,6 +138,11 @@ pub fn prepared_elsewhere(shard: &Shard, plan: &Plan) -> Report {
     Report::error(code::FEATURE_NOT_SUPPORTED, message)
         .detail(format!("Now {}, on shard \"{}\".", plan.reason, plan.shard.name))
         .hint("PREPARE it again, or go back to the path under which it was prepared.")
+}
+
+/// In PostgreSQL's own words.
+pub fn cancelled() -> Report {
+    Report::error(code::QUERY_CANCELED, "canceling statement due to user request")
 }
 
 pub fn no_portal(name: &[u8]) -> Report {

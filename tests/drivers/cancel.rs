@@ -121,3 +121,20 @@ async fn a_wrong_key_is_met_with_silence() {
     cancel(&client).await;
     assert_eq!(code(asleep.await.unwrap()), CANCELLED);
 }
+
+#[tokio::test]
+async fn a_cancel_is_heard_in_line() {
+    let veneer = Veneer::start("cancel-in-line", 1);
+    let holder = veneer.tenant("initech").await;
+    holder.batch_execute("BEGIN; SELECT count(*) FROM authors").await.unwrap();
+    let waiter = Arc::new(veneer.tenant("initech").await);
+    let asleep = sleep(&waiter, "cancelled in line");
+    // Whether it has got as far as the line when the first cancel comes or not.
+    while !asleep.is_finished() {
+        cancel(&waiter).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(code(asleep.await.unwrap()), CANCELLED);
+    holder.batch_execute("COMMIT").await.unwrap();
+    is_well(&waiter).await;
+}
