@@ -213,10 +213,21 @@ impl Session {
         Ok(Engaged::Ready)
     }
 
+    /// Where a cursor WITH HOLD is that the text names.
+    fn cursor_holder(&self, text: &Text) -> Option<usize> {
+        let [statement] = text.statements.as_slice() else { return None };
+        let Act::Cursor(name) = &statement.act else { return None };
+        let shard = self.names.cursors.get(name)?;
+        self.kept
+            .iter()
+            .position(|work| work.shard.name == *shard && work.keeps.contains(Keep::HoldCursor))
+    }
+
     /// A backend that this session has kept, or one from the pool.
     async fn fetch(&mut self, plan: &Plan, text: &Text) -> Result<Result<Box<Work>, Report>, End> {
         let by_name = plan.firmness != Firmness::Firm && names_prepared(text);
         let holder = self.kept.iter().position(|work| by_name && holds_prepared(work));
+        let holder = holder.or_else(|| self.cursor_holder(text));
         let here = || self.kept.iter().position(|work| work.shard.name == plan.shard.name);
         if let Some(index) = holder.or_else(here) {
             if executes_elsewhere(&self.kept[index], plan, text) {

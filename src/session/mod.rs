@@ -50,6 +50,7 @@ use crate::protocol::wire::Wire;
 use crate::router::{self, Asker, Path, Sight, TENANT_SETTING};
 use crate::session::cancel::Listed;
 use crate::session::lost::Lost;
+use crate::session::refuse::Way;
 use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
 use crate::session::work::{Prefix, Work};
@@ -206,6 +207,8 @@ pub struct Session {
     affinity: Option<ShardName>,
     pipeline: Pipeline,
     rest: Option<Rest>,
+    /// What the text that is passed over is answered with.
+    overlong: Option<(Report, Way)>,
     /// What the message at the front of the inbox says, while it waits for its turn.
     awaited: Option<Arc<Text>>,
     /// The last of its leases that has written.
@@ -246,6 +249,7 @@ impl Session {
             affinity: None,
             pipeline: Pipeline::Open,
             rest: None,
+            overlong: None,
             awaited: None,
             last_write: None,
             asks_sequence: false,

@@ -130,8 +130,7 @@ impl Session {
     fn follow_act(&mut self, text: &Text, index: usize) {
         let Place::Working(work) = &mut self.place else { return };
         let Some(statement) = text.statements.get(index) else { return };
-        work.freed |= statement.frees.all;
-        work.note_definition(statement, &self.parts.texts);
+        work.note(statement, &self.parts.texts);
         let tracked = &mut self.tracked;
         match &statement.act {
             Act::Begin { .. } => tracked.begin(),
@@ -183,13 +182,9 @@ impl Session {
                 }
                 forget(&mut self.names, name.as_deref());
             }
-            Act::None
-            | Act::TwoPhase
-            | Act::SetTransaction { .. }
-            | Act::Prepare(_)
-            | Act::Execute(_)
-            | Act::Show(_)
-            | Act::Copy => {}
+            Act::Hold(name) => self.names.hold(name, &work.shard.name),
+            // The rest leaves no trace in the session's own book.
+            _ => {}
         }
         for change in &statement.set_configs {
             let resets = change.value == Value::Default;

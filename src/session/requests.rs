@@ -48,14 +48,18 @@ impl Session {
                     return Ok(taken);
                 }
             }
+            if let Some((report, way)) = self.overlong.take()
+                && self.refuse(report.clone(), way, b"").await? == Flow::Wait
+            {
+                self.overlong = Some((report, way));
+                return Ok(taken);
+            }
             let Some((tag, header)) = request::peek(inbox).map_err(violation)? else {
                 return Ok(taken);
             };
             self.check_size(header)?;
             if self.is_overlong(tag, header) {
-                if self.pass_over(tag, header, inbox).await? == Flow::Wait {
-                    return Ok(taken);
-                }
+                self.pass_over(tag, header, inbox);
                 taken = true;
                 continue;
             }
@@ -142,13 +146,9 @@ impl Session {
         is_held && bytes_max < header.body_bytes as u64
     }
 
-    /// Refuses a text without reading it; the session goes on behind it.
-    async fn pass_over(
-        &mut self,
-        tag: RequestTag,
-        header: Header,
-        inbox: &mut BytesMut,
-    ) -> Result<Flow, End> {
+    /// Passes over a text without reading it. It is refused when it has come whole, as PostgreSQL
+    /// would: some drivers do not listen before they have said all.
+    fn pass_over(&mut self, tag: RequestTag, header: Header, inbox: &mut BytesMut) {
         if self.pipeline == Pipeline::Open {
             let way = if tag == RequestTag::Query { Way::Simple } else { Way::Extended };
             let bytes_max = self.parts.settings.statement_bytes_max.as_u64();
@@ -158,10 +158,7 @@ impl Session {
             );
             let report = Report::error(code::LIMIT_EXCEEDED, message)
                 .hint("Send data by COPY or as parameters, or raise limits.statement_bytes_max.");
-            let flow = self.refuse(report, way, b"").await?;
-            if flow == Flow::Wait {
-                return Ok(flow);
-            }
+            self.overlong = Some((report, way));
         }
         let here = header.frame_bytes().min(inbox.len());
         inbox.advance(here);
@@ -169,7 +166,6 @@ impl Session {
         if 0 < bytes_left {
             self.rest = Some(Rest { bytes_left, pass: false });
         }
-        Ok(Flow::Next)
     }
 
     async fn request(&mut self, tag: RequestTag, header: Header, body: &[u8]) -> Result<Flow, End> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use crate::sql::Text;
+use crate::tenant::ShardName;
 
 /// A text with its parameter types, as it came in a Parse.
 #[derive(Debug)]
@@ -89,6 +90,19 @@ pub enum Portal {
 pub struct Names {
     pub statements: HashMap<Bytes, Arc<Statement>>,
     pub portals: HashMap<Bytes, Portal>,
+    /// On which shard a cursor WITH HOLD was declared.
+    pub cursors: HashMap<String, ShardName>,
     /// In which round of the backend at work a name was parsed, while that may still fail.
     pub fresh: HashMap<Bytes, u64>,
+}
+
+/// Cursors WITH HOLD that are found again by name, wherever the path has gone since.
+const CURSORS_MAX: usize = 1000;
+
+impl Names {
+    pub fn hold(&mut self, cursor: &str, shard: &ShardName) {
+        if self.cursors.len() < CURSORS_MAX {
+            self.cursors.insert(cursor.to_owned(), shard.clone());
+        }
+    }
 }

@@ -235,7 +235,8 @@ impl Work {
 
     /// What is parsed after a table has changed is not what it was before. Code that we cannot see
     /// may have changed one.
-    pub fn note_definition(&mut self, statement: &Statement, texts: &Texts) {
+    pub fn note(&mut self, statement: &Statement, texts: &Texts) {
+        self.freed |= statement.frees.all;
         let defines = statement.access == Access::Define && statement.leaves.keeps.is_empty();
         if defines || statement.leaves.unknown {
             self.defined = true;

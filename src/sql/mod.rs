@@ -179,6 +179,10 @@ pub enum Act {
     /// DEALLOCATE name, or all.
     Deallocate(Option<String>),
     Show(String),
+    /// DECLARE … WITH HOLD.
+    Hold(String),
+    /// FETCH, MOVE, CLOSE of one cursor.
+    Cursor(String),
     /// COPY … FROM STDIN / TO STDOUT: the wire changes its mode.
     Copy,
 }

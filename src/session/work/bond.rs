@@ -48,7 +48,12 @@ impl Bond {
 fn is_of_its_backend(statement: &Statement) -> bool {
     let by_name = matches!(
         statement.act,
-        Act::Prepare(_) | Act::Execute(_) | Act::Deallocate(_) | Act::DiscardAll
+        Act::Prepare(_)
+            | Act::Execute(_)
+            | Act::Deallocate(_)
+            | Act::DiscardAll
+            | Act::Hold(_)
+            | Act::Cursor(_)
     );
     by_name || !statement.leaves.keeps.is_empty() || statement.frees.some
 }

@@ -45,14 +45,16 @@ impl<'t> Walk<'t> {
                 self.foreign = true;
                 if node.number("options") & CURSOR_HOLD != 0 {
                     self.keep(Keep::HoldCursor);
+                    self.act = Act::Hold(node.text("portalname").to_owned());
                 }
                 self.fields(node);
             }
             "CopyStmt" => self.copy(node),
-            "ExplainStmt" | "FetchStmt" => {
+            "ExplainStmt" => {
                 self.raise(Access::Read);
                 self.fields(node);
             }
+            "FetchStmt" => self.cursor(node.text("portalname")),
             "ClosePortalStmt" => self.close(node.text("portalname"), Keep::HoldCursor),
             "UnlistenStmt" => self.close(node.text("conditionname"), Keep::Listen),
             "ListenStmt" => {
@@ -122,8 +124,15 @@ impl<'t> Walk<'t> {
     }
 
     fn close(&mut self, name: &str, keep: Keep) {
-        self.raise(Access::Read);
+        self.cursor(if keep == Keep::HoldCursor { name } else { "" });
         self.free_named(name, keep);
+    }
+
+    fn cursor(&mut self, name: &str) {
+        self.raise(Access::Read);
+        if !name.is_empty() {
+            self.act = Act::Cursor(name.to_owned());
+        }
     }
 
     /// CLOSE, DEALLOCATE and UNLISTEN: of one name, or of all.

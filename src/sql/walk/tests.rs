@@ -652,8 +652,11 @@ fn transactions_and_the_rest() {
     check("EXPLAIN ANALYZE DELETE FROM acme.t", "write acme");
     check("EXPLAIN SELECT * FROM acme.t", "read acme");
     check("DECLARE c CURSOR FOR SELECT * FROM acme.t", "read acme");
-    check("DECLARE c CURSOR WITH HOLD FOR SELECT * FROM acme.t", "read acme !HoldCursor");
-    check("FETCH 10 FROM c", "read");
+    check(
+        "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM acme.t",
+        "read acme !HoldCursor Hold(\"c\")",
+    );
+    check("FETCH 10 FROM c", "read Cursor(\"c\")");
     check("LISTEN x", "read !Listen");
     check("NOTIFY x, 'acme.t'", "write");
     check("DO 'begin end'", "write !unknown");

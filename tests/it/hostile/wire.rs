@@ -49,14 +49,27 @@ async fn a_long_message_that_never_comes() {
     drop(silent);
     victim.check_unhurt("they are gone").await;
     // SQL that is too long to be held is passed over, and the session goes on behind it.
-    let mut wire = victim.veneer.door("app").with("search_path", "cyberdyne").open().await;
-    let mut told = Transcript::default();
-    wire.talk(&claim(b'Q', 17 << 20), Until::Ready(1), &mut told).await;
-    let told = told.finish();
-    assert!(told.starts_with("ErrorResponse S=ERROR V=ERROR C=54000"), "{told}");
-    wire.send(&vec![b'x'; (17 << 20) - 4]).await;
-    assert!(wire.query("SELECT count(*) FROM authors").await.contains("DataRow 7"));
-    victim.check_unhurt("SQL of 17 MiB").await;
+    for (begin, status) in
+        [(&[][..], "I"), (&["BEGIN"], "E"), (&["BEGIN", "SELECT FROM authors"], "E")]
+    {
+        let mut wire = victim.veneer.door("app").with("search_path", "cyberdyne").open().await;
+        for text in begin {
+            wire.query(text).await;
+        }
+        let mut told = Transcript::default();
+        let long = [claim(b'Q', 17 << 20), vec![b'x'; (17 << 20) - 4]].concat();
+        wire.talk(&long, Until::Ready(1), &mut told).await;
+        let told = told.finish();
+        assert!(told.starts_with("ErrorResponse S=ERROR V=ERROR C=54000"), "{begin:?}: {told}");
+        assert!(told.ends_with(&format!("ReadyForQuery {status}\n")), "{begin:?}: {told}");
+        wire.query("ROLLBACK").await;
+        assert!(
+            wire.query("SELECT count(*) FROM authors").await.contains("DataRow 7"),
+            "{begin:?}"
+        );
+        drop(wire);
+        victim.check_unhurt("SQL of 17 MiB").await;
+    }
 }
 
 fn resident_bytes() -> u64 {

@@ -93,3 +93,32 @@ async fn names_of_a_backend_stay_with_it() {
         assert!(told.contains("C=26000"), "{script}: {told}");
     }
 }
+
+/// A cursor WITH HOLD is found by its name, wherever the path has gone since.
+#[tokio::test]
+async fn cursors_are_found_where_they_are() {
+    let veneer = Veneer::start().await;
+    let mut wire = veneer.door("app").open().await;
+    let declare = "CURSOR WITH HOLD FOR SELECT current_schema() FROM authors";
+    for text in [
+        "SET search_path = cyberdyne".to_owned(),
+        format!("DECLARE a {declare}"),
+        "SET search_path = initech".to_owned(),
+        format!("DECLARE b {declare}"),
+        "SET search_path = bluth_co".to_owned(),
+    ] {
+        wire.query(&text).await;
+    }
+    for (text, expected) in [
+        ("FETCH 1 FROM a", "DataRow cyberdyne"),
+        ("FETCH 1 FROM b", "DataRow initech"),
+        ("CLOSE a", "CommandComplete CLOSE CURSOR"),
+        ("FETCH 1 FROM a", "C=34000"),
+        ("FETCH 1 FROM b", "DataRow initech"),
+        ("CLOSE b", "CommandComplete CLOSE CURSOR"),
+    ] {
+        let told = wire.query(text).await;
+        assert!(told.contains(expected), "{text}: {told}");
+    }
+    assert!(!wire.query("SHOW veneer.pins").await.contains("shard"));
+}
