@@ -12,7 +12,8 @@ MODE = os.environ.get("TLS_MODE", "require")
 HOW = "SELECT current_setting('search_path')"
 # Rows of 1,000 bytes and a newline.
 ROWS = 100_000
-SLEEP = "SELECT pg_sleep(600) /* cancel over TLS */"
+# Two of these may run at once, on the same shard.
+SLEEP = f"SELECT pg_sleep(600) /* cancel over TLS, {os.getpid()} */"
 
 
 def psql(conninfo, *arguments, **kwargs):
