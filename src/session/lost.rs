@@ -79,7 +79,10 @@ impl Session {
         let standing =
             Standing { open, failed: work.failed && !open, wrote: work.wrote && work.segment_open };
         let wreck = work.ledger.wreck(standing);
-        self.forget_broken(&wreck);
+        self.names.portals.clear();
+        for promise in &wreck.broken {
+            self.names.break_promise(promise.client_name.as_ref());
+        }
         self.tell_loss(&work, &wreck, why.as_deref());
         if !matches!(self.place, Place::Lost(Lost { open: true, .. })) {
             self.tracked.roll_back();
@@ -88,28 +91,16 @@ impl Session {
         Ok(())
     }
 
-    fn forget_broken(&mut self, wreck: &Wreck) {
-        self.names.portals.clear();
-        for promise in &wreck.broken {
-            let Some((name, number)) = &promise.client_name else { continue };
-            if self.names.statements.get(name).is_some_and(|known| known.number == *number) {
-                self.names.statements.remove(name);
-            }
-        }
-    }
-
     /// Ends every round that the client waits for, and takes the place that is left.
     fn tell_loss(&mut self, work: &Work, wreck: &Wreck, why: Option<&str>) {
         let shard = &work.shard.name;
         let mut open = work.status != Status::Idle;
-        let mut all_told = false;
         for round in &wreck.rounds {
             open = round.open;
             if let Some(risk) = round.failed {
                 let report = loss(shard, risk, why);
                 report.write(&mut self.client.outbox);
             }
-            all_told = true;
             if round.ends {
                 let status = if open { Status::Failed } else { Status::Idle };
                 self.client.outbox.unsplit(self.unreported.split());
@@ -120,8 +111,9 @@ impl Session {
         }
         let in_pipeline = work.segment_open && self.pipeline == Pipeline::Open;
         let risk = if work.wrote && !open { Risk::Unknown } else { Risk::Undone };
-        let unsaid = (!all_told).then(|| loss(shard, risk, why));
-        if open || in_pipeline && !all_told {
+        let is_told = !wreck.rounds.is_empty();
+        let unsaid = (!is_told).then(|| loss(shard, risk, why));
+        if open || in_pipeline && !is_told {
             self.place = Place::Lost(Lost { unsaid, open });
         }
     }

@@ -205,11 +205,7 @@ impl Session {
             if let Some(promised) = promised {
                 work.backend().prepared.break_promise(&promised);
             }
-            let Some((name, number)) = client_name else { continue };
-            // The client may have given the name to another statement since.
-            if self.names.statements.get(&name).is_some_and(|known| known.number == number) {
-                self.names.statements.remove(&name);
-            }
+            self.names.break_promise(client_name.as_ref());
         }
         if skips {
             // Even a Query, which else ends a pipeline, is passed over: the shard waits for a Sync.
@@ -278,13 +274,14 @@ impl Session {
         self.asks_sequence |= work.asks_sequence;
         // One that does not answer is closed; if it held something, the session ends with it.
         let answers = !work.doubtful || self.ask_pins(&mut work).await.is_some();
+        // Before this one stands among them: what it has now, it has got since.
+        if !freed.is_empty() {
+            self.free_elsewhere(freed).await;
+        }
         if !work.keeps.is_empty() {
             self.kept.push(*work);
         } else if answers {
             go_home(*work);
-        }
-        if !freed.is_empty() {
-            self.free_elsewhere(freed).await;
         }
     }
 

@@ -100,6 +100,15 @@ pub struct Names {
 const CURSORS_MAX: usize = 1000;
 
 impl Names {
+    /// A Parse has not succeeded; the client may have given its name to another statement since.
+    pub fn break_promise(&mut self, promised: Option<&(Bytes, u64)>) {
+        if let Some((name, number)) = promised
+            && self.statements.get(name).is_some_and(|known| known.number == *number)
+        {
+            self.statements.remove(name);
+        }
+    }
+
     pub fn hold(&mut self, cursor: &str, shard: &ShardName) {
         if self.cursors.len() < CURSORS_MAX {
             self.cursors.insert(cursor.to_owned(), shard.clone());

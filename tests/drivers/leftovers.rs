@@ -230,6 +230,25 @@ async fn what_ends_all_ends_it_on_every_shard() {
     }
 }
 
+/// What comes behind the end of all, in the same message, stays.
+#[tokio::test]
+async fn what_begins_behind_an_end_stays() {
+    let veneer = Veneer::start("pins-anew", 1);
+    let client = veneer.tenant("cyberdyne").await;
+    for (left, asked, expected) in [
+        ("LISTEN a; UNLISTEN *; LISTEN b", "SELECT * FROM pg_listening_channels()", "b"),
+        ("PREPARE p AS SELECT 1; DEALLOCATE ALL; PREPARE p AS SELECT 2", "EXECUTE p", "2"),
+        (
+            "SELECT pg_advisory_unlock_all(); SELECT pg_advisory_lock(4717)",
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+            "1",
+        ),
+    ] {
+        leave(&client, left).await;
+        assert_eq!(answer(&client, asked).await, expected, "{left}");
+    }
+}
+
 /// A value of a sequence is its own session's, whoever has the backend in between.
 #[tokio::test]
 async fn lastval_is_ones_own() {
