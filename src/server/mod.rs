@@ -6,6 +6,7 @@ mod role;
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,7 +66,10 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let users = config.users(&mut mistakes);
     let tls = config.tls(&mut mistakes);
     let (users, tls) = mistakes.unless_errors((users, tls)).map_err(ServeError::Mistakes)?;
-    let snapshot = file::load(&config.directory.file).map_err(ServeError::Mistakes)?;
+    // Where it is read again later: what the allocator keeps of one reading serves the next.
+    let file = config.directory.file.clone();
+    let reading = joined(spawn_blocking(move || file::load(&file)).await);
+    let snapshot = reading.map_err(ServeError::Mistakes)?;
     let (shards, tenants) = (snapshot.shards().len(), snapshot.tenants().len());
     let directory = Directory::new(snapshot);
 
@@ -78,6 +82,11 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     info!(%address, shards, tenants, "listening");
     let house = Arc::new(House::build(config, users, tls, directory));
     house.open(listener, follower, stop).await
+}
+
+/// What a task has come to that nobody cancels.
+fn joined<T>(result: Result<T, JoinError>) -> T {
+    result.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 /// Each connection is an open file, and the usual limit is one for programs that have few.
