@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
 use crate::auth::users::Users;
@@ -81,7 +81,9 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let follower = watch::follow(config.directory.file.clone(), directory.clone());
     info!(%address, shards, tenants, "listening");
     let house = Arc::new(House::build(config, users, tls, directory));
-    house.open(listener, follower, stop).await
+    // As a task of its own: a newcomer is then served by the thread that has accepted it.
+    let opened = tokio::spawn(house.open(listener, follower, stop));
+    joined(AbortOnDropHandle::new(opened).await)
 }
 
 /// What a task has come to that nobody cancels.
@@ -171,6 +173,7 @@ impl House {
 
     fn admit(self: &Arc<Self>, socket: TcpStream, guests: &TaskTracker) {
         let house = self.clone();
-        guests.spawn(async move { house.serve_guest(socket).await });
+        // Boxed, because a task is moved about until it runs, and this one is large.
+        guests.spawn(Box::pin(async move { house.serve_guest(socket).await }));
     }
 }
