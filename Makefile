@@ -3,7 +3,7 @@ DEMO := target/demo
 DEMO_PSQL := PGSERVICEFILE=$(CURDIR)/$(DEMO)/services psql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast conformance lint bench clean migrations \
+.PHONY: help setup demo test test-fast conformance lint bench bench-pieces clean migrations \
 	psql-veneer psql-veneer-admin psql-shard1 psql-shard2 psql-shard3 \
 	show-logs-shard1 show-logs-shard2 show-logs-shard3
 
@@ -24,6 +24,8 @@ lint:               ## formatting, clippy, dependencies
 	@tests/lint.sh
 bench:              ## (none yet)
 	@echo "There are no benchmarks yet"
+bench-pieces:       ## what each piece of a query's way costs (criterion)
+	@cargo bench --bench pieces
 clean:              ## remove what was built and the demo's data
 	@tests/clean.sh $(DEMO)
 migrations:         ## run migrations/tenant into every tenant of the demo

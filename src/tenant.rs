@@ -35,6 +35,11 @@ macro_rules! name_type {
         impl $name {
             /// Takes a name as it is stored: already folded and unquoted.
             pub fn stored(name: &str) -> Result<Self, BadName> {
+                Self::shared(name.into())
+            }
+
+            /// As [`Self::stored`], for a text that others hold, too.
+            pub fn shared(name: Arc<str>) -> Result<Self, BadName> {
                 if name.is_empty() {
                     return Err(BadName::Empty);
                 }
@@ -42,9 +47,9 @@ macro_rules! name_type {
                     return Err(BadName::Nul);
                 }
                 if NAME_BYTES_MAX < name.len() {
-                    return Err(BadName::Long(name.to_owned()));
+                    return Err(BadName::Long((*name).to_owned()));
                 }
-                Ok(Self(name.into()))
+                Ok(Self(name))
             }
 
             pub fn as_str(&self) -> &str {

@@ -1,7 +1,8 @@
 //! The directory in a YAML file: read with every mistake, written whole or not at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
+use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -88,12 +89,19 @@ pub fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Snapshot> {
     let home = read_home(home, &root, mistakes).unwrap_or_else(|| first.name.clone());
     let residents = read_tenants(tenants.entries(), mistakes);
     match Snapshot::new(home, listed, residents) {
-        Ok(snapshot) => (!mistakes.has_errors()).then_some(snapshot),
+        Ok(snapshot) => {
+            (!mistakes.has_errors()).then_some(Snapshot { text: Some(hash(text)), ..snapshot })
+        }
         Err(contradictions) => {
             tell(&contradictions, &root, mistakes);
             None
         }
     }
+}
+
+/// Steady between runs of one process is enough.
+pub(super) fn hash(text: &str) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(text)
 }
 
 fn read_home(entry: Option<&Entry>, root: &Node, mistakes: &mut Mistakes) -> Option<ShardName> {
@@ -139,11 +147,15 @@ fn read_tenants(
     mistakes: &mut Mistakes,
 ) -> Vec<(SchemaName, ShardName, Standing)> {
     let mut tenants = Vec::with_capacity(entries.len());
+    // Each once, however many tenants it has.
+    let mut shards = HashSet::new();
     for entry in entries {
-        let name = SchemaName::stored(&entry.key.text)
+        let name = SchemaName::shared(entry.key.text.clone())
             .map_err(|bad| mistakes.error(entry.key.place, bad.to_string()));
         let entry = yaml::read::<TenantEntry>(entry, mistakes);
         if let (Ok(name), Some(TenantEntry { shard, standing })) = (name, entry) {
+            let shard = shards.get(&shard).cloned().unwrap_or(shard);
+            shards.insert(shard.clone());
             tenants.push((name, shard, standing));
         }
     }

@@ -61,6 +61,8 @@ pub fn is_reserved(schema: &str) -> bool {
 #[derive(Debug)]
 pub struct Snapshot {
     revision: u64,
+    /// The hash of the text that it was read from: the same text says the same.
+    text: Option<u64>,
     home: Arc<Shard>,
     shards: BTreeMap<ShardName, Arc<Shard>>,
     tenants: HashMap<SchemaName, Residence, foldhash::fast::RandomState>,
@@ -104,7 +106,9 @@ impl Snapshot {
                 Err(wrong)
             }
             Some(_) if !wrong.is_empty() => Err(wrong),
-            Some(home) => Ok(Self { revision: 0, home, shards: by_name, tenants: residences }),
+            Some(home) => {
+                Ok(Self { revision: 0, text: None, home, shards: by_name, tenants: residences })
+            }
         }
     }
 

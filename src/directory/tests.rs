@@ -219,8 +219,9 @@ async fn a_file_behind_a_link_is_followed() {
     let target = folder.file("elsewhere/data", SHARDS);
     std::os::unix::fs::symlink(&target, &path).unwrap();
     let directory = Directory::new(file::load(&path).unwrap());
-    let _follower = watch::follow(path, directory.clone());
-    until(|| 1 < directory.snapshot().revision()).await;
+    let follower = watch::follow(path, directory.clone());
+    // It has begun, then.
+    follower.reload().await.unwrap();
 
     // Nothing happens in the watched directory itself.
     folder.file("elsewhere/data", &format!("{SHARDS}tenants:\n  acme: {{shard: s1}}\n"));

@@ -4,7 +4,6 @@
 //! watches miss what comes over a network or through a link. A bad file changes nothing.
 
 use std::fs::Metadata;
-use std::hash::BuildHasher;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,11 +36,12 @@ pub struct Follower {
     task: JoinHandle<()>,
 }
 
-/// Begins to follow; reads the file once more, in case it changed since it was loaded.
+/// Begins to follow; looks at the file once more, in case it changed since it was loaded.
 /// Needs a tokio runtime.
 pub fn follow(file: PathBuf, directory: Directory) -> Follower {
     let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-    let hand = Hand { file: file.clone(), directory, last: None, look: None };
+    let last = directory.snapshot().text;
+    let hand = Hand { file: file.clone(), directory, last, look: None };
     Follower { file, requests, task: tokio::spawn(hand.work(inbox)) }
 }
 
@@ -87,7 +87,7 @@ impl Look {
 struct Hand {
     file: PathBuf,
     directory: Directory,
-    /// The hash of the text read last, good or bad: the same text says the same.
+    /// The hash of the text read last, good or bad.
     last: Option<u64>,
     look: Option<Look>,
 }
@@ -171,8 +171,7 @@ impl Reading {
         let Some(text) = yaml::text(file, &mut mistakes) else {
             return Self::New { hash: None, snapshot: None, mistakes };
         };
-        // Steady between runs of one process is enough.
-        let hash = foldhash::fast::FixedState::default().hash_one(&text);
+        let hash = file::hash(&text);
         if last == Some(hash) {
             return Self::Same;
         }

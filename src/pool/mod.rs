@@ -1,6 +1,6 @@
 //! Backends on loan: bounded for each (shard, role), tenants in turn when they are short.
 
-mod line;
+pub mod line;
 mod slot;
 
 use std::num::NonZeroUsize;

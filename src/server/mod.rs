@@ -6,6 +6,7 @@ mod role;
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
 use crate::auth::users::Users;
@@ -65,7 +66,10 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let users = config.users(&mut mistakes);
     let tls = config.tls(&mut mistakes);
     let (users, tls) = mistakes.unless_errors((users, tls)).map_err(ServeError::Mistakes)?;
-    let snapshot = file::load(&config.directory.file).map_err(ServeError::Mistakes)?;
+    // Where it is read again later: what the allocator keeps of one reading serves the next.
+    let file = config.directory.file.clone();
+    let reading = joined(spawn_blocking(move || file::load(&file)).await);
+    let snapshot = reading.map_err(ServeError::Mistakes)?;
     let (shards, tenants) = (snapshot.shards().len(), snapshot.tenants().len());
     let directory = Directory::new(snapshot);
 
@@ -77,7 +81,14 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let follower = watch::follow(config.directory.file.clone(), directory.clone());
     info!(%address, shards, tenants, "listening");
     let house = Arc::new(House::build(config, users, tls, directory));
-    house.open(listener, follower, stop).await
+    // As a task of its own: a newcomer is then served by the thread that has accepted it.
+    let opened = tokio::spawn(house.open(listener, follower, stop));
+    joined(AbortOnDropHandle::new(opened).await)
+}
+
+/// What a task has come to that nobody cancels.
+fn joined<T>(result: Result<T, JoinError>) -> T {
+    result.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 /// Each connection is an open file, and the usual limit is one for programs that have few.
@@ -162,6 +173,7 @@ impl House {
 
     fn admit(self: &Arc<Self>, socket: TcpStream, guests: &TaskTracker) {
         let house = self.clone();
-        guests.spawn(async move { house.serve_guest(socket).await });
+        // Boxed, because a task is moved about until it runs, and this one is large.
+        guests.spawn(Box::pin(async move { house.serve_guest(socket).await }));
     }
 }

@@ -71,7 +71,7 @@ impl Ledger {
             *self.known.borrow_mut() = fields.to_vec();
         }
         for Entry { key, .. } in node.entries() {
-            let is_known = fields.contains(&key.text.as_str());
+            let is_known = fields.contains(&&*key.text);
             if !is_known && self.left_out.borrow_mut().insert(key.id) && !is_shared {
                 self.mistakes.borrow_mut().push((key.place, unknown_key(&key.text, fields)));
             }
@@ -239,10 +239,10 @@ impl<'n> de::Deserializer<'n> for At<'n> {
     ) -> Result<V::Value, Fault> {
         let wanted = list(variants);
         match &self.node.value {
-            Value::Scalar(text) if !variants.contains(&text.as_str()) => {
+            Value::Scalar(text) if !variants.contains(&&**text) => {
                 Err(de::Error::unknown_variant(text, variants))
             }
-            Value::Scalar(text) => visitor.visit_enum(text.as_str().into_deserializer()),
+            Value::Scalar(text) => visitor.visit_enum((**text).into_deserializer()),
             Value::Mapping(entries) => match &entries[..] {
                 [entry] => {
                     let walk =
@@ -286,7 +286,7 @@ impl<'n> de::MapAccess<'n> for Entries<'n> {
             return Ok(None);
         };
         self.current = Some(entry);
-        let key: value::StrDeserializer<'_, Fault> = entry.key.text.as_str().into_deserializer();
+        let key: value::StrDeserializer<'_, Fault> = (*entry.key.text).into_deserializer();
         seed.deserialize(key).map(Some).map_err(|fault| fault.in_entry(entry))
     }
 

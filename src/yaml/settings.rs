@@ -96,7 +96,7 @@ impl<'n> Section<'n> {
     /// Whatever nobody took is unknown.
     pub fn finish(self, mistakes: &mut Mistakes) {
         for Entry { key, .. } in self.entries() {
-            if !self.known.contains(&key.text.as_str()) {
+            if !self.known.contains(&&*key.text) {
                 mistakes.error(key.place, unknown_key(&key.text, &self.known));
             }
         }

@@ -1,7 +1,10 @@
 //! Text to a tree whose every node knows its place.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::{Mistakes, Place};
@@ -22,7 +25,7 @@ pub struct Node {
 pub enum Value {
     /// `~`, `null`, or nothing at all.
     Null,
-    Scalar(String),
+    Scalar(Arc<str>),
     Sequence(Vec<Node>),
     Mapping(Vec<Entry>),
 }
@@ -38,7 +41,7 @@ pub struct Entry {
 pub struct Key {
     pub(super) id: u32,
     pub place: Place,
-    pub text: String,
+    pub text: Arc<str>,
 }
 
 impl Node {
@@ -50,7 +53,7 @@ impl Node {
     }
 
     pub fn get(&self, key: &str) -> Option<&Entry> {
-        self.entries().iter().find(|entry| entry.key.text == key)
+        self.entries().iter().find(|entry| *entry.key.text == *key)
     }
 
     /// What to tell if this is to be a mapping and is something else.
@@ -76,8 +79,15 @@ impl Node {
 /// Reads one document. Duplicate keys and what we do not take from YAML are mistakes;
 /// a syntax error ends the reading, because what follows it cannot be trusted.
 pub fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Node> {
-    let mut builder =
-        Builder { open: Vec::new(), root: None, nodes: 0, documents: 0, too_deep: 0, mistakes };
+    let mut builder = Builder {
+        open: Vec::new(),
+        root: None,
+        nodes: 0,
+        documents: 0,
+        too_deep: 0,
+        texts: HashSet::default(),
+        mistakes,
+    };
     // Event by event: the parser's own `load` recurses as deep as the text says.
     for event in Parser::new_from_str(text) {
         match event {
@@ -101,7 +111,12 @@ fn place(marker: &Marker) -> Place {
 /// A collection whose end has not come yet.
 enum Open {
     Sequence(Node, Vec<Node>),
-    Mapping { node: Node, entries: Vec<Entry>, seen: HashMap<String, u32>, key: Option<Node> },
+    Mapping {
+        node: Node,
+        entries: Vec<Entry>,
+        seen: HashMap<Arc<str>, u32, RandomState>,
+        key: Option<Node>,
+    },
 }
 
 struct Builder<'m> {
@@ -111,6 +126,8 @@ struct Builder<'m> {
     documents: u32,
     /// Collections skipped below the depth limit that are still open.
     too_deep: usize,
+    /// Each text once: a hundred thousand tenants share a few words.
+    texts: HashSet<Arc<str>, RandomState>,
     mistakes: &'m mut Mistakes,
 }
 
@@ -118,6 +135,15 @@ impl Builder<'_> {
     fn node(&mut self, place: Place, value: Value) -> Node {
         self.nodes += 1;
         Node { id: self.nodes, place, value }
+    }
+
+    fn text(&mut self, text: Cow<'_, str>) -> Arc<str> {
+        if let Some(known) = self.texts.get(&*text) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        self.texts.insert(text.clone());
+        text
     }
 
     fn begin(&mut self, place: Place, is_mapping: bool) {
@@ -130,7 +156,9 @@ impl Builder<'_> {
         }
         let node = self.node(place, Value::Null);
         self.open.push(if is_mapping {
-            Open::Mapping { node, entries: Vec::new(), seen: HashMap::new(), key: None }
+            // Most have one, and there may be a hundred thousand of them.
+            let entries = Vec::with_capacity(1);
+            Open::Mapping { node, entries, seen: HashMap::default(), key: None }
         } else {
             Open::Sequence(node, Vec::new())
         });
@@ -147,7 +175,8 @@ impl Builder<'_> {
         }
         let node = match self.open.pop() {
             Some(Open::Sequence(node, list)) => Node { value: Value::Sequence(list), ..node },
-            Some(Open::Mapping { node, entries, .. }) => {
+            Some(Open::Mapping { node, mut entries, .. }) => {
+                entries.shrink_to_fit();
                 Node { value: Value::Mapping(entries), ..node }
             }
             None => return,
@@ -191,7 +220,7 @@ impl Builder<'_> {
             Event::Scalar(..) | Event::Alias(_) if 0 < self.too_deep => {}
             Event::Scalar(text, style, _, _) => {
                 let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null");
-                let value = if is_null { Value::Null } else { Value::Scalar(text.into_owned()) };
+                let value = if is_null { Value::Null } else { Value::Scalar(self.text(text)) };
                 let node = self.node(place, value);
                 self.add(node);
             }
