@@ -49,7 +49,7 @@ impl Live {
 
     pub fn come_home(&mut self) {
         let wire = &mut self.backend.wire;
-        wire.give_back_if_empty();
+        wire.give_back_inbox();
         let owes_nothing = wire.inbox.is_empty() && wire.outbox.is_empty();
         self.home_since = Instant::now();
         self.clean = owes_nothing && self.home_since.duration_since(self.born) < self.life;

@@ -76,6 +76,18 @@ impl Header {
     }
 }
 
+/// The bytes of the whole frames at the front that are wanted.
+pub fn run(buffer: &[u8], is_wanted: impl Fn(Header) -> bool) -> Result<usize, FrameError> {
+    let mut bytes = 0;
+    while let Some(header) = Header::peek(&buffer[bytes..])?
+        && is_wanted(header)
+        && header.frame_bytes() <= buffer.len() - bytes
+    {
+        bytes += header.frame_bytes();
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +101,19 @@ mod tests {
         for cut in HEADER_BYTES..wire.len() {
             assert_eq!(Header::peek(&wire[..cut]), Ok(Some(Header { tag: b'Q', body_bytes: 9 })));
         }
+    }
+
+    #[test]
+    fn a_run_ends_at_another_tag_or_a_piece() {
+        let wire = b"d\0\0\0\x05ad\0\0\0\x04c\0\0\0\x04d\0\0\0\x05b";
+        let run = |cut: usize| run(&wire[..cut], |header| header.tag == b'd');
+        let expected = [(0, 0), (5, 0), (6, 6), (10, 6), (11, 11), (wire.len(), 11)];
+        for (cut, bytes) in expected {
+            assert_eq!(run(cut), Ok(bytes), "{cut}");
+        }
+        let broken = b"d\0\0\0\x05ad\0\0\0\x03";
+        let error = FrameError::Length { tag: b'd', claimed: 3 };
+        assert_eq!(super::run(broken, |_| true), Err(error));
     }
 
     #[test]

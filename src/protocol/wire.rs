@@ -15,11 +15,17 @@ use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
 /// One read asks for this much; PostgreSQL itself sends in chunks of 8 KiB.
 pub const READ_BYTES: usize = 8 * 1024;
 
+/// … and for up to so much while more has come than it asked for.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
 /// Above this a side that waits to be written is not added to.
 pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
 
 /// Empty buffers that a thread keeps for the next connection that has something to read.
 const SPARE_MAX: usize = 64;
+
+/// A larger one is not kept.
+const SPARE_BYTES_MAX: usize = 2 * READ_BYTES;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
@@ -40,13 +46,15 @@ pub enum NextError {
 #[derive(Debug)]
 pub struct Wire<S> {
     socket: S,
+    /// What the next read asks for.
+    read_bytes: usize,
     pub inbox: BytesMut,
     pub outbox: BytesMut,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub fn new(socket: S) -> Self {
-        Self { socket, inbox: BytesMut::new(), outbox: BytesMut::new() }
+        Self { socket, read_bytes: READ_BYTES, inbox: BytesMut::new(), outbox: BytesMut::new() }
     }
 
     pub fn socket(&self) -> &S {
@@ -58,11 +66,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.inbox.capacity() == 0 {
             self.inbox = take_spare();
         }
-        self.inbox.reserve(READ_BYTES);
+        self.inbox.reserve(self.read_bytes);
+        let room = self.inbox.capacity() - self.inbox.len();
         let read = poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.inbox);
-        if read.is_pending() && self.inbox.is_empty() {
+        match read {
+            Poll::Ready(Ok(bytes)) if bytes == room => {
+                self.read_bytes = (2 * self.read_bytes).min(READ_BYTES_MAX);
+            }
+            Poll::Ready(Ok(bytes)) if bytes < READ_BYTES => self.read_bytes = READ_BYTES,
+            Poll::Ready(_) => {}
             // Whoever only waits holds no buffer.
-            keep_spare(std::mem::take(&mut self.inbox));
+            Poll::Pending if self.inbox.is_empty() => keep_spare(std::mem::take(&mut self.inbox)),
+            Poll::Pending => {}
         }
         read
     }
@@ -127,6 +142,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// For whoever will write again soon.
+    pub fn give_back_inbox(&mut self) {
+        if self.inbox.is_empty() && 0 < self.inbox.capacity() {
+            keep_spare(std::mem::take(&mut self.inbox));
+        }
+        if self.outbox.is_empty() && SPARE_BYTES_MAX < self.outbox.capacity() {
+            self.outbox = BytesMut::new();
+        }
+    }
+
     /// Gives empty buffers back, so that an idle connection costs little.
     pub fn give_back_if_empty(&mut self) {
         for buffer in [&mut self.inbox, &mut self.outbox] {
@@ -146,7 +171,7 @@ fn take_spare() -> BytesMut {
 /// cost more than to fill it.
 fn keep_spare(mut buffer: BytesMut) {
     // Room in front of what was read counts again.
-    if buffer.try_reclaim(READ_BYTES) && buffer.capacity() <= 2 * READ_BYTES {
+    if buffer.try_reclaim(READ_BYTES) && buffer.capacity() <= SPARE_BYTES_MAX {
         SPARE.with_borrow_mut(|spare| {
             if spare.len() < SPARE_MAX {
                 spare.push(buffer);

@@ -23,6 +23,9 @@ use crate::session::{End, Place, Session, Statements, loggable, report};
 use crate::sql::{Act, Keep, Statement, Text};
 use crate::tls::Socket;
 
+/// Pools that a session finds again without asking; each change of the directory makes new shards.
+const LAST_POOLS_MAX: usize = 8;
+
 /// How long a client that sends no more may stand in line for a backend.
 const HALF_CLOSED_LINE_MAX: Duration = Duration::from_secs(1);
 
@@ -259,15 +262,17 @@ impl Session {
         })
     }
 
-    /// The shard's backends in the session's role; mostly those that it asked for last.
+    /// The shard's backends in the session's role; mostly some that it has asked for before.
     fn pool(&mut self, shard: &Arc<Shard>) -> Arc<Pool> {
-        if let Some((last, pool)) = &self.last_pool
-            && Arc::ptr_eq(last, shard)
-        {
+        let mut last = self.last_pools.iter();
+        if let Some((_, pool)) = last.find(|(last, _)| Arc::ptr_eq(last, shard)) {
             return pool.clone();
         }
         let pool = self.parts.pools.pool(shard, self.user.login(&shard.name));
-        self.last_pool = Some((shard.clone(), pool.clone()));
+        if LAST_POOLS_MAX <= self.last_pools.len() {
+            self.last_pools.clear();
+        }
+        self.last_pools.push((shard.clone(), pool.clone()));
         pool
     }
 }

@@ -205,8 +205,8 @@ pub struct Session {
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
-    /// Where it took its last backend.
-    last_pool: Option<(Arc<Shard>, Arc<Pool>)>,
+    /// Where it took its last backends.
+    last_pools: Vec<(Arc<Shard>, Arc<Pool>)>,
     last_plan: Option<LastPlan>,
     /// The shard whose OIDs the client holds.
     affinity: Option<ShardName>,
@@ -251,7 +251,7 @@ impl Session {
             reported_since: BTreeMap::new(),
             unreported: BytesMut::new(),
             names: Names::default(),
-            last_pool: None,
+            last_pools: Vec::new(),
             last_plan: None,
             affinity: None,
             pipeline: Pipeline::Open,

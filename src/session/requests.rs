@@ -5,12 +5,13 @@ use bytes::{Buf, BytesMut};
 use crate::protocol::answer::Report;
 use crate::protocol::ask;
 use crate::protocol::cursor::Malformed;
-use crate::protocol::frame::{FrameError, HEADER_BYTES, Header};
+use crate::protocol::frame::{self, FrameError, HEADER_BYTES, Header};
 use crate::protocol::request::{self, RequestTag};
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
 use crate::session::ledger::Owed;
 use crate::session::refuse::Way;
 use crate::session::report::code;
+use crate::session::work::pass;
 use crate::session::{End, Flow, Pipeline, Place, Rest, Session};
 
 /// Two names, and nothing longer, must have come before a Bind can be routed.
@@ -53,6 +54,10 @@ impl Session {
             {
                 self.overlong = Some((report, way));
                 return Ok(taken);
+            }
+            if self.take_copy_data(inbox)? {
+                taken = true;
+                continue;
             }
             let Some((tag, header)) = request::peek(inbox).map_err(violation)? else {
                 return Ok(taken);
@@ -199,6 +204,22 @@ impl Session {
             RequestTag::Terminate => Err(End::Goodbye),
             RequestTag::Password => Err(violation(FrameError::Tag(b'p'))),
         }
+    }
+
+    /// Passes all whole pieces of COPY data on at once, in the middle of a COPY.
+    fn take_copy_data(&mut self, inbox: &mut BytesMut) -> Result<bool, End> {
+        let bytes_max = self.parts.settings.message_bytes_max.as_u64();
+        let Place::Working(work) = &mut self.place else { return Ok(false) };
+        if !work.ledger.is_copying_in() || self.pipeline == Pipeline::SkippingToSync {
+            return Ok(false);
+        }
+        let is_data = |header: Header| {
+            header.tag == RequestTag::CopyData.byte() && header.body_bytes as u64 <= bytes_max
+        };
+        let mut bytes = frame::run(inbox, is_data).map_err(violation)?;
+        let any = 0 < bytes;
+        pass(inbox, &mut work.wire().outbox, &mut bytes);
+        Ok(any)
     }
 
     /// COPY data outside of COPY is passed over, as PostgreSQL does.

@@ -14,14 +14,15 @@ use crate::directory::Shard;
 use crate::pool::Lease;
 use crate::protocol::answer::Status;
 use crate::protocol::ask;
-use crate::protocol::frame::{FrameError, HEADER_BYTES, Header, reply};
+use crate::protocol::frame::{self, FrameError, HEADER_BYTES, Header, reply};
 use crate::protocol::told;
 use crate::protocol::wire::{OUTBOX_BYTES_MAX, Wire};
 use crate::session::ledger::{Event, Ledger, Owed, Promise, To, Unasked, Verdict};
 use crate::session::report::is_utf8;
 use crate::session::statements::Texts;
 pub use crate::session::work::bond::{Bond, PREFIX_TEXTS_MAX, Prefix};
-use crate::session::work::pieces::{Partial, pass};
+use crate::session::work::pieces::Partial;
+pub use crate::session::work::pieces::pass;
 use crate::sql::{Access, Act, Keep, Keeps, Statement, Text};
 
 /// Longer frames are passed on in pieces.
@@ -279,7 +280,9 @@ impl Work {
                 continue;
             }
             if self.ledger.streams() {
-                *passed += rows(&inbox[*passed..])?;
+                let is_data =
+                    |header: Header| matches!(header.tag, reply::DATA_ROW | reply::COPY_DATA);
+                *passed += frame::run(&inbox[*passed..], is_data)?;
             }
             let rest = &inbox[*passed..];
             let Some(header) = Header::peek(rest)? else { return Ok(None) };
@@ -344,18 +347,6 @@ impl Work {
             Event::Ready(To::Nobody) => None,
         })
     }
-}
-
-/// The bytes of the whole rows, or pieces of COPY data, that stand at the front.
-fn rows(buffer: &[u8]) -> Result<usize, FrameError> {
-    let mut bytes = 0;
-    while let Some(header) = Header::peek(&buffer[bytes..])?
-        && matches!(header.tag, reply::DATA_ROW | reply::COPY_DATA)
-        && header.frame_bytes() <= buffer.len() - bytes
-    {
-        bytes += header.frame_bytes();
-    }
-    Ok(bytes)
 }
 
 /// By whatever path a client has reached such a value (a function, a text that was not parsed):

@@ -1,6 +1,6 @@
 //! What the reader survives, what it remembers, and how fast.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Reader, Settings};
 use crate::sql::{Access, Keep, Keeps, Leaves, Read, ReadError};
@@ -164,6 +164,10 @@ fn peak_memory() -> u64 {
 fn hostile_sql_is_survived() {
     let reader = reader();
     let before = peak_memory();
+    // A harmless text, on this machine as it is now, is the measure: about 0.1 s here.
+    let began = Instant::now();
+    assert!(reader.read_now(yardstick().as_bytes()).is_ok());
+    let patience = 40 * began.elapsed();
     for bytes in [2 << 10, 8 << 10, 32 << 10, 128 << 10, 1 << 20] {
         for (what, sql) in hostile(bytes) {
             let began = Instant::now();
@@ -176,7 +180,7 @@ fn hostile_sql_is_survived() {
                     outcome(&read)
                 );
             }
-            assert!(took < Duration::from_secs(2), "{what} of {bytes} bytes took {took:?}");
+            assert!(took < patience, "{what} of {bytes} bytes took {took:?} of {patience:?}");
         }
     }
     let grown = peak_memory() - before;
@@ -184,6 +188,12 @@ fn hostile_sql_is_survived() {
     let megabytes_max = if cfg!(debug_assertions) { 512 } else { 300 };
     assert!(grown < megabytes_max << 20, "memory grew by {} MB", grown >> 20);
     assert!(matches!(reader.read_now(&vec![b'('; 1 << 20]), Err(ReadError::Long { .. })));
+}
+
+/// 128 KiB, as a bulk INSERT may be.
+fn yardstick() -> String {
+    let rows = joined(5_000, ", ", |i| format!("({i}, 'name {i}', now())"));
+    format!("INSERT INTO acme.t VALUES {rows}")
 }
 
 #[test]
