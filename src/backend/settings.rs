@@ -50,6 +50,9 @@ impl SettingMap {
     /// own. Without knowledge of the session all of it is reset first. The path comes first: should
     /// a shard refuse another setting, what follows must not run in another tenant.
     pub fn difference(&self, told: Option<&Self>) -> Difference {
+        if told.is_some_and(|told| Arc::ptr_eq(&self.0, &told.0)) {
+            return Difference::default();
+        }
         // A statement may have set more than what it is filed under.
         let vague = |told: &&Self| {
             told.iter().any(|(setting, value)| {
@@ -62,9 +65,6 @@ impl SettingMap {
             self.iter().for_each(|(setting, value)| value.write(setting, &mut difference));
             return difference;
         };
-        if Arc::ptr_eq(&self.0, &told.0) {
-            return difference;
-        }
         for (setting, _) in told.iter().filter(|(setting, _)| self.get(setting).is_none()) {
             write_reset(setting, difference.part(setting));
         }

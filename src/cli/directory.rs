@@ -1,6 +1,7 @@
 //! `veneer directory …`: what the directory of tenants asks of the shards.
 
 use std::fmt::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, Output, mistaken, runtime};
+use super::{Failure, Output, mistaken, run_on};
 use crate::auth::users::User;
 use crate::config::Config;
 use crate::directory::{Shard, file};
@@ -68,7 +69,9 @@ impl SyncArgs {
         let wait_max = config.pool.connect_max;
         let login = |shard: &Shard| login(shard, user, wait_max);
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Apply };
-        let rows = runtime()?.block_on(placeholders::sync(&directory, login, mode))?;
+        let rows = run_on(NonZeroUsize::MIN, async {
+            Ok(placeholders::sync(&directory, login, mode).await?)
+        })?;
         match self.output {
             Output::Table => print!("{}", table(&rows)),
             Output::Json => {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
@@ -31,6 +32,7 @@ impl Default for Door {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
+    pub workers: Workers,
     /// Clients at once, at most.
     pub clients_max: NonZeroUsize,
     /// From the first byte to the end of the login.
@@ -42,9 +44,45 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
+            workers: Workers::Auto,
             clients_max: NonZeroUsize::new(1000).expect("1000 is not 0"),
             login_max: Duration::from_secs(15),
             drain_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Threads that relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// Half of the processors, at least one.
+    Auto,
+    Count(NonZeroUsize),
+}
+
+impl Workers {
+    pub fn count(self) -> NonZeroUsize {
+        match self {
+            Self::Count(count) => count,
+            Self::Auto => {
+                let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+                NonZeroUsize::new(processors / 2).unwrap_or(NonZeroUsize::MIN)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Workers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Count).map_err(|_| {
+                de::Error::invalid_value(
+                    de::Unexpected::Str(&text),
+                    &"`auto`, or a whole number above 0",
+                )
+            }),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 mod door;
 
-pub use door::{Door, Level, Log, Server};
+pub use door::{Door, Level, Log, Server, Workers};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

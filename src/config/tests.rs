@@ -64,6 +64,7 @@ limits:
   message_bytes_max: [1GiB]
   clients_max: many
   drain_mx: 1s
+  workers: 0
 pool:
   wait_max: 10
   size_max: 0
@@ -83,15 +84,16 @@ v.yaml:6:20: `cache_bytes_max` is `16 apples`; wanted a size with its unit, such
 v.yaml:7:3: `message_bytes_max` is a list; wanted a size with its unit, such as `128KiB` or `16MiB`
 v.yaml:8:16: `clients_max` is `many`; wanted a whole number
 v.yaml:9:3: unknown key `drain_mx`; did you mean `drain_max`?
-v.yaml:11:13: `wait_max` is `10`; wanted a time with its unit, such as `500ms`, `10s` or `1h`
-v.yaml:12:13: `size_max` is `0`; wanted a whole number above 0
-v.yaml:13:3: `size_max` is written twice; first on line 12
-v.yaml:14:3: unknown key `wait_mx`; did you mean `wait_max`?
-v.yaml:15:6: `log` is a single value; wanted `key: value`s
-v.yaml:16:1: unknown key `log2`; did you mean `log`?
-v.yaml:18:14: `no_tenant` is `hom`; wanted one of `home`, `refuse`; did you mean `home`?
-v.yaml:19:28: a member of `shared_schemas` cannot be so: a name cannot be empty
-v.yaml:19:32: a member of `shared_schemas` is a mapping; wanted a text",
+v.yaml:10:12: `workers` is `0`; wanted `auto`, or a whole number above 0
+v.yaml:12:13: `wait_max` is `10`; wanted a time with its unit, such as `500ms`, `10s` or `1h`
+v.yaml:13:13: `size_max` is `0`; wanted a whole number above 0
+v.yaml:14:3: `size_max` is written twice; first on line 13
+v.yaml:15:3: unknown key `wait_mx`; did you mean `wait_max`?
+v.yaml:16:6: `log` is a single value; wanted `key: value`s
+v.yaml:17:1: unknown key `log2`; did you mean `log`?
+v.yaml:19:14: `no_tenant` is `hom`; wanted one of `home`, `refuse`; did you mean `home`?
+v.yaml:20:28: a member of `shared_schemas` cannot be so: a name cannot be empty
+v.yaml:20:32: a member of `shared_schemas` is a mapping; wanted a text",
     );
 }
 

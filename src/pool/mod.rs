@@ -124,6 +124,8 @@ pub struct Pools {
 pub struct Pool {
     shard: ShardName,
     wait_max: Duration,
+    /// To connect, or to check what was idle for long.
+    slot_wait_max: Duration,
     /// bb8 serves its waiters in no order; this line does.
     line: Arc<Line>,
     slots: bb8::Pool<Manager>,
@@ -156,9 +158,10 @@ impl Pool {
             lost: Mutex::new(None),
         };
         let size = u32::try_from(settings.size_max.get()).unwrap_or(u32::MAX);
+        let slot_wait_max = settings.connect_max + CHECK_WAIT_MAX + Duration::from_secs(1);
         let slots = bb8::Pool::builder()
             .max_size(size)
-            .connection_timeout(settings.connect_max + CHECK_WAIT_MAX + Duration::from_secs(1))
+            .connection_timeout(slot_wait_max)
             .idle_timeout(settings.idle_max.max(TIME_MIN))
             .max_lifetime(longest_life(settings.life_max).max(TIME_MIN))
             .queue_strategy(QueueStrategy::Lifo)
@@ -167,6 +170,7 @@ impl Pool {
         Self {
             shard: shard.name.clone(),
             wait_max: settings.wait_max,
+            slot_wait_max,
             line: Arc::new(Line::new(settings.size_max.get())),
             slots,
         }
@@ -174,19 +178,22 @@ impl Pool {
 
     /// Waits in line for a backend. Tenants take turns, and all work without one is a tenant's.
     pub async fn lease(&self, tenant: Option<&SchemaName>) -> Result<Lease, PoolError> {
-        let since = Instant::now();
-        let exhausted = || PoolError::Exhausted {
+        let exhausted = |waited: Duration| PoolError::Exhausted {
             shard: self.shard.clone(),
-            waited_ms: since.elapsed().as_millis(),
+            waited_ms: waited.as_millis(),
         };
-        let seat = match self.line.free_seat() {
-            Some(seat) => seat,
-            None => match timeout(self.wait_max, self.line.seat(tenant)).await {
-                Ok(seat) => seat,
-                Err(_elapsed) => return Err(exhausted()),
-            },
+        let (seat, waited) = match self.line.free_seat() {
+            Some(seat) => (seat, Duration::ZERO),
+            None => {
+                let since = Instant::now();
+                match timeout(self.wait_max, self.line.seat(tenant)).await {
+                    Ok(seat) => (seat, since.elapsed()),
+                    Err(_elapsed) => return Err(exhausted(self.wait_max)),
+                }
+            }
         };
-        let mut slot = self.slots.get_owned().await.map_err(|_| exhausted())?;
+        let slot = self.slots.get_owned().await;
+        let mut slot = slot.map_err(|_| exhausted(waited + self.slot_wait_max))?;
         match &mut *slot {
             Slot::Live(live) => live.clean = false,
             Slot::Dead { error, .. } => {

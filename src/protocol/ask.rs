@@ -3,6 +3,9 @@
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::message::frontend;
 
+use crate::protocol::frame::HEADER_BYTES;
+use crate::protocol::wire::READ_BYTES;
+
 /// A text or a name with a NUL inside cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text holds a NUL byte")]
@@ -80,6 +83,8 @@ pub fn describe_statement(name: &[u8], out: &mut BytesMut) {
 }
 
 fn header(tag: u8, body_bytes: usize, out: &mut BytesMut) {
+    // At once, and no more than the usual: of a long message only a part has come.
+    out.reserve(HEADER_BYTES + body_bytes.min(READ_BYTES));
     out.put_u8(tag);
     // Every part came in a frame that was within FRAME_BYTES_MAX, and our names are short.
     out.put_u32(u32::try_from(body_bytes + 4).expect("a frame is below 1 GiB"));

@@ -1,5 +1,6 @@
 //! A socket with a buffer on either side.
 
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -16,6 +17,13 @@ pub const READ_BYTES: usize = 8 * 1024;
 
 /// Above this a side that waits to be written is not added to.
 pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// Empty buffers that a thread keeps for the next connection that has something to read.
+const SPARE_MAX: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Why there is no next frame.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +55,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Reads once into the inbox; 0 bytes mean that the other side has closed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.inbox.capacity() == 0 {
+            self.inbox = take_spare();
+        }
         self.inbox.reserve(READ_BYTES);
-        poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.inbox)
+        let read = poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.inbox);
+        if read.is_pending() && self.inbox.is_empty() {
+            // Whoever only waits holds no buffer.
+            keep_spare(std::mem::take(&mut self.inbox));
+        }
+        read
     }
 
     /// Writes the outbox until it is empty or the socket is full.
@@ -104,12 +120,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         pending().await
     }
 
+    /// Gets a buffer for what is going to be written.
+    pub fn make_room(&mut self) {
+        if self.outbox.capacity() == 0 {
+            self.outbox = take_spare();
+        }
+    }
+
     /// Gives empty buffers back, so that an idle connection costs little.
     pub fn give_back_if_empty(&mut self) {
         for buffer in [&mut self.inbox, &mut self.outbox] {
             if buffer.is_empty() && 0 < buffer.capacity() {
-                *buffer = BytesMut::new();
+                keep_spare(std::mem::take(buffer));
             }
         }
+    }
+}
+
+fn take_spare() -> BytesMut {
+    let spare = SPARE.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| BytesMut::with_capacity(READ_BYTES))
+}
+
+/// A buffer of the usual size is used again: to allocate and to free one for each request would
+/// cost more than to fill it.
+fn keep_spare(mut buffer: BytesMut) {
+    // Room in front of what was read counts again.
+    if buffer.try_reclaim(READ_BYTES) && buffer.capacity() <= 2 * READ_BYTES {
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_MAX {
+                spare.push(buffer);
+            }
+        });
     }
 }

@@ -17,6 +17,7 @@ pub use sight::Sight;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use smallvec::SmallVec;
 
 use crate::directory::{Residence, Shard, Snapshot};
 use crate::router::catalogue::Wants;
@@ -153,7 +154,8 @@ fn seen_from<'a>(
 struct Draft<'a> {
     asker: &'a Asker<'a>,
     directory: &'a Snapshot,
-    goals: Vec<(Arc<Shard>, Reason)>,
+    /// Mostly one: nothing is allocated for it.
+    goals: SmallVec<[(Arc<Shard>, Reason); 1]>,
     wants: Wants,
     /// Tenants that PostgreSQL might look a name up in and the user may not use.
     forbidden: Vec<&'a Residence>,
@@ -163,7 +165,7 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(asker: &'a Asker<'a>, directory: &'a Snapshot) -> Self {
-        let (goals, wants, forbidden) = (Vec::new(), Wants::default(), Vec::new());
+        let (goals, wants, forbidden) = (SmallVec::new(), Wants::default(), Vec::new());
         Self { asker, directory, goals, wants, forbidden, lead: None }
     }
 
@@ -301,9 +303,11 @@ impl<'a> Draft<'a> {
             };
         };
         self.check_path(shard)?;
-        let wants = std::mem::take(&mut self.wants);
-        let elsewhere = wants.elsewhere(shard, self.directory.home());
-        self.goals.extend(elsewhere);
+        if !self.wants.is_empty() {
+            let wants = std::mem::take(&mut self.wants);
+            let elsewhere = wants.elsewhere(shard, self.directory.home());
+            self.goals.extend(elsewhere);
+        }
         if self.goals.iter().any(|(other, _)| other.name != self.goals[0].0.name) {
             return Err(Refusal::SeveralShards(places(&self.goals)));
         }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use crate::router::{Asker, Path, TENANT_SETTING};
 use crate::sql::{Act, Change, Statement, Value};
 
@@ -15,7 +17,7 @@ pub struct Sight<'a> {
 /// The session as it will be when a statement of the text runs.
 pub struct Here<'a> {
     /// Several when a transaction has ended: which of them holds depends on how it went.
-    pub sights: Vec<Sight<'a>>,
+    pub sights: SmallVec<[Sight<'a>; 1]>,
     /// What the end of a transaction may bring back.
     earlier: Vec<Sight<'a>>,
 }
@@ -24,7 +26,7 @@ impl<'a> Here<'a> {
     pub fn new(asker: &Asker<'a>) -> Self {
         let scope = asker.scope.map(Cow::Borrowed);
         let sight = Sight { path: Cow::Borrowed(asker.path), scope };
-        Self { sights: vec![sight], earlier: asker.earlier.to_vec() }
+        Self { sights: SmallVec::from([sight]), earlier: asker.earlier.to_vec() }
     }
 
     /// What is certain to hold.

@@ -1,13 +1,14 @@
 //! From a client's cancel key to the backend that works for it now.
 
 use std::fmt;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tracing::debug;
 
 use crate::backend::Target;
@@ -16,13 +17,23 @@ use crate::protocol::startup::CancelKey;
 /// What a session's cancel key leads to.
 #[derive(Debug, Default)]
 pub struct Reach {
-    /// Held while a cancel is under way: the backend is not handed on before its end.
-    target: Mutex<Aim>,
-    /// What a cancel must not hit has been answered.
+    state: Mutex<State>,
+    /// The aim has changed while somebody waited for that.
     settled: Notify,
+    /// No cancel is under way any more.
+    ended: Notify,
     /// Heard by a session that stands in line.
     interrupt: Notify,
     cancelled: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    aim: Aim,
+    /// Cancels that are on their way to the shard. The backend is not handed on before their end.
+    under_way: usize,
+    /// Cancels that wait until what they must not hit has been answered.
+    waiting: usize,
 }
 
 /// What a cancel may stop.
@@ -38,9 +49,25 @@ pub enum Aim {
 }
 
 impl Reach {
+    /// Aims anew, once no cancel is under way. Every lease does this: without a cancel it is one
+    /// short lock, and nobody is woken.
     pub async fn set(&self, aim: Aim) {
-        *self.target.lock().await = aim;
-        self.settled.notify_waiters();
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            {
+                let mut state = self.lock();
+                if state.under_way == 0 {
+                    state.aim = aim;
+                    if 0 < state.waiting {
+                        self.settled.notify_waiters();
+                    }
+                    return;
+                }
+                // Heard from here on, so that it is not missed between the two.
+                ended.as_mut().enable();
+            }
+            ended.await;
+        }
     }
 
     /// Waits for a cancel, in line.
@@ -50,32 +77,78 @@ impl Reach {
 
     /// Stops what the session runs, once that is its client's own.
     async fn cancel(&self) {
-        loop {
+        let (target, _under_way) = loop {
             let mut settled = pin!(self.settled.notified());
-            let aim = self.target.lock().await;
-            match &*aim {
-                Aim::Nothing => return,
-                Aim::InLine => return self.interrupt.notify_waiters(),
-                Aim::At(target) => {
-                    self.cancelled.store(true, Ordering::Release);
-                    if let Err(error) = target.cancel().await {
-                        debug!(%error, "a cancel did not reach its shard");
-                    }
-                    return;
-                }
-                Aim::Soon => {
-                    // Heard from here on, so that it is not missed between the two.
-                    settled.as_mut().enable();
-                }
+            match self.begin_cancel(settled.as_mut()) {
+                Course::Over => return,
+                Course::Wait(_waiting) => settled.await,
+                Course::Go(target, under_way) => break (target, under_way),
             }
-            drop(aim);
-            settled.await;
+        };
+        self.cancelled.store(true, Ordering::Release);
+        if let Err(error) = target.cancel().await {
+            debug!(%error, "a cancel did not reach its shard");
         }
+    }
+
+    fn begin_cancel(&self, settled: Pin<&mut Notified<'_>>) -> Course<'_> {
+        let mut state = self.lock();
+        match &state.aim {
+            Aim::Nothing => Course::Over,
+            Aim::InLine => {
+                self.interrupt.notify_waiters();
+                Course::Over
+            }
+            Aim::Soon => {
+                // Heard from here on, so that it is not missed between the two.
+                settled.enable();
+                state.waiting += 1;
+                Course::Wait(Waiting(self))
+            }
+            Aim::At(target) => {
+                let target = target.clone();
+                state.under_way += 1;
+                Course::Go(target, UnderWay(self))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a cancel was sent since the last time that this was asked.
     pub fn take_cancelled(&self) -> bool {
         self.cancelled.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// What becomes of a cancel.
+enum Course<'r> {
+    Over,
+    Wait(Waiting<'r>),
+    Go(Arc<Target>, UnderWay<'r>),
+}
+
+/// A cancel on its way, which may be dropped there.
+struct UnderWay<'r>(&'r Reach);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.under_way -= 1;
+        if state.under_way == 0 {
+            self.0.ended.notify_waiters();
+        }
+    }
+}
+
+/// A cancel that waits, and may be dropped while it does.
+struct Waiting<'r>(&'r Reach);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 

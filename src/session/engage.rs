@@ -1,12 +1,16 @@
 //! Getting a backend to work for the session, made to look like the session's own.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::info;
 
-use crate::backend::prepared;
+use crate::directory::Shard;
+use crate::pool::Pool;
 use crate::protocol::answer::{Report, Status};
 use crate::protocol::ask;
 use crate::protocol::wire::Wire;
@@ -16,7 +20,7 @@ use crate::session::cancel::Aim;
 use crate::session::wait::INBOX_BYTES_MAX;
 use crate::session::work::{Bond, Prefix, Work};
 use crate::session::{End, Place, Session, Statements, loggable, report};
-use crate::sql::{Act, Keep, Statement, Text, Value};
+use crate::sql::{Act, Keep, Statement, Text};
 use crate::tls::Socket;
 
 /// How long a client that sends no more may stand in line for a backend.
@@ -31,21 +35,6 @@ pub(super) enum Engaged {
 }
 
 impl Session {
-    /// Decides where a text goes.
-    pub(super) fn plan(&self, text: &Text) -> Result<Plan, Report> {
-        if let Some(refusal) = refused_setting(text) {
-            return Err(report::refusal(&refusal));
-        }
-        if let Some(report) = foreign_statement(text) {
-            return Err(report);
-        }
-        let snapshot = self.parts.directory.snapshot();
-        let goes_on = text.goes_on_after_its_transaction();
-        let earlier = if goes_on { self.earlier_sights() } else { Vec::new() };
-        self.asking(&earlier, |asker| router::route(text, asker, &snapshot))
-            .map_err(|refusal| report::refusal(&refusal))
-    }
-
     /// Gets the shard of the plan to work for us, if the transaction allows it.
     pub(super) async fn engage(
         &mut self,
@@ -237,22 +226,29 @@ impl Session {
             return Ok(Ok(Box::new(self.kept.swap_remove(index))));
         }
         let shard = Arc::clone(&plan.shard);
-        let login = self.user.login(&shard.name);
-        let pool = self.parts.pools.pool(&shard, login);
-        self.listed.reach.set(Aim::InLine).await;
-        let lease = tokio::select! {
-            biased;
-            lease = pool.lease(plan.reason.tenant()) => lease,
-            () = self.listed.reach.interrupted() => {
-                self.listed.reach.set(Aim::Nothing).await;
-                return Ok(Err(report::cancelled()));
+        let pool = self.pool(&shard);
+        let mut leasing = pin!(pool.lease(plan.reason.tenant()));
+        // Mostly one is free at once, and then there is nothing to interrupt.
+        let lease = match poll_fn(|cx| Poll::Ready(leasing.as_mut().poll(cx))).await {
+            Poll::Ready(lease) => lease,
+            Poll::Pending => {
+                self.listed.reach.set(Aim::InLine).await;
+                let lease = tokio::select! {
+                    biased;
+                    lease = leasing => lease,
+                    () = self.listed.reach.interrupted() => {
+                        self.listed.reach.set(Aim::Nothing).await;
+                        return Ok(Err(report::cancelled()));
+                    }
+                    // Nobody stands in line for a client that has left.
+                    () = gone(&mut self.client) => return Err(End::Gone),
+                };
+                if lease.is_err() {
+                    self.listed.reach.set(Aim::Nothing).await;
+                }
+                lease
             }
-            // Nobody stands in line for a client that has left.
-            () = gone(&mut self.client) => return Err(End::Gone),
         };
-        if lease.is_err() {
-            self.listed.reach.set(Aim::Nothing).await;
-        }
         Ok(match lease {
             Ok(lease) => Ok(Box::new(Work::new(lease, shard, Bond::Firm))),
             Err(error) => {
@@ -261,6 +257,18 @@ impl Session {
                 Err(report::no_backend(&error))
             }
         })
+    }
+
+    /// The shard's backends in the session's role; mostly those that it asked for last.
+    fn pool(&mut self, shard: &Arc<Shard>) -> Arc<Pool> {
+        if let Some((last, pool)) = &self.last_pool
+            && Arc::ptr_eq(last, shard)
+        {
+            return pool.clone();
+        }
+        let pool = self.parts.pools.pool(shard, self.user.login(&shard.name));
+        self.last_pool = Some((shard.clone(), pool.clone()));
+        pool
     }
 }
 
@@ -295,41 +303,4 @@ fn executes_elsewhere(work: &Work, plan: &Plan, text: &Text) -> bool {
     work.shard.name != plan.shard.name
         && plan.reason.tenant().is_some()
         && text.statements.iter().any(executes)
-}
-
-/// Statements that other sessions have prepared on the same backend are nobody's by name.
-fn foreign_statement(text: &Text) -> Option<Report> {
-    let named = |statement: &Statement| match &statement.act {
-        Act::Prepare(name) | Act::Execute(name) | Act::Deallocate(Some(name)) => {
-            name.starts_with(prepared::PREFIX).then(|| name.clone())
-        }
-        _ => None,
-    };
-    let name = text.statements.iter().find_map(named)?;
-    let message = format!("prepared statement \"{name}\" does not exist");
-    Some(Report::error(report::code::INVALID_STATEMENT, message))
-}
-
-/// Settings under which veneer and the shard would not read the same text alike, or under which
-/// the shard would not know the client for what it is.
-fn refused_setting(text: &Text) -> Option<Refusal> {
-    let changes = text.statements.iter().flat_map(|statement| {
-        let set = match &statement.act {
-            Act::Set(change) => Some(change),
-            _ => None,
-        };
-        set.into_iter().chain(&statement.set_configs)
-    });
-    for change in changes {
-        let value = match &change.value {
-            Value::Text(text) => Some(text.as_str()),
-            // A parameter is looked at when it is bound: then it is a text, or unknown.
-            Value::Default | Value::Parameter(_) => continue,
-            Value::Statement(_) | Value::Unknown => None,
-        };
-        if let Some(why) = report::refuse_setting(&change.setting, value) {
-            return Some(Refusal::Setting { setting: change.setting.clone(), why });
-        }
-    }
-    None
 }

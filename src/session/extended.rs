@@ -81,7 +81,7 @@ impl Session {
     }
 
     /// Gets the right shard to work; `Next` when it does, `Passed` when the request was refused.
-    async fn prepare_for(&mut self, text: &Text, sql: &[u8]) -> Result<Flow, End> {
+    async fn prepare_for(&mut self, text: &Arc<Text>, sql: &[u8]) -> Result<Flow, End> {
         let plan = match self.plan_for(text) {
             Ok(plan) => plan,
             Err(_) if self.must_wait() => return Ok(Flow::Wait),

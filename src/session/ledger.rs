@@ -114,7 +114,14 @@ pub struct Ledger {
     runs: bool,
 }
 
+/// What one round of the extended protocol owes, with something to spare.
+const OWED_USUAL: usize = 8;
+
 impl Ledger {
+    pub fn new() -> Self {
+        Self { owed: VecDeque::with_capacity(OWED_USUAL), ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.owed.len()
     }
@@ -161,6 +168,15 @@ impl Ledger {
                 self.owed.push_back(owed);
             }
         }
+    }
+
+    /// Whether rows and COPY data, which mean nothing beyond their bytes, are the client's now.
+    pub fn streams(&self) -> bool {
+        let to = match self.owed.front() {
+            Some(Owed::Query { to, .. } | Owed::Execute { to, .. }) => *to,
+            _ => To::Nobody,
+        };
+        to == To::Client
     }
 
     /// The next answer of ours, when its turn has come.

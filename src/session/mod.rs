@@ -19,6 +19,7 @@ mod held;
 mod ledger;
 mod lost;
 mod pins;
+mod plan;
 mod prepare;
 mod refuse;
 mod replies;
@@ -43,13 +44,14 @@ use serde::Deserialize;
 
 use crate::auth::users::User;
 use crate::backend::settings::{SettingMap, Told};
-use crate::directory::Directory;
-use crate::pool::Pools;
+use crate::directory::{Directory, Shard};
+use crate::pool::{Pool, Pools};
 use crate::protocol::answer::{self, Report, Status};
 use crate::protocol::wire::Wire;
 use crate::router::{self, Asker, Path, Sight, TENANT_SETTING};
 use crate::session::cancel::Listed;
 use crate::session::lost::Lost;
+use crate::session::plan::LastPlan;
 use crate::session::refuse::Way;
 use crate::session::settings::{Level, Settings as Tracked};
 use crate::session::statements::{Names, Texts};
@@ -203,6 +205,9 @@ pub struct Session {
     /// `ParameterStatus` that is due before the next `ReadyForQuery`.
     unreported: BytesMut,
     names: Names,
+    /// Where it took its last backend.
+    last_pool: Option<(Arc<Shard>, Arc<Pool>)>,
+    last_plan: Option<LastPlan>,
     /// The shard whose OIDs the client holds.
     affinity: Option<ShardName>,
     pipeline: Pipeline,
@@ -246,6 +251,8 @@ impl Session {
             reported_since: BTreeMap::new(),
             unreported: BytesMut::new(),
             names: Names::default(),
+            last_pool: None,
+            last_plan: None,
             affinity: None,
             pipeline: Pipeline::Open,
             rest: None,

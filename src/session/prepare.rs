@@ -165,7 +165,7 @@ fn enter(work: &mut Work, key: Key, is_unnamed: bool) -> (String, Promised) {
 
 /// What a soft transaction would say again on another shard.
 pub(super) fn replay_text(text: &Text, statement: &Arc<Statement>) -> Bytes {
-    let is_as_it_came = *text == *statement.text;
+    let is_as_it_came = std::ptr::eq(text, &*statement.text) || *text == *statement.text;
     if is_as_it_came {
         return statement.sql.clone();
     }

@@ -131,6 +131,9 @@ impl Session {
         let Place::Working(work) = &mut self.place else { return };
         let Some(statement) = text.statements.get(index) else { return };
         work.note(statement, &self.parts.texts);
+        if statement.act == Act::None && statement.set_configs.is_empty() {
+            return;
+        }
         let tracked = &mut self.tracked;
         match &statement.act {
             Act::Begin { .. } => tracked.begin(),
@@ -231,6 +234,7 @@ impl Session {
         if work.failed {
             work.freed = work.freed.without(Keeps::TRANSACTIONAL);
         }
+        let moved = self.tracked.is_in_motion();
         match work.failed {
             true => self.tracked.roll_back(),
             false => self.tracked.commit(),
@@ -247,7 +251,9 @@ impl Session {
         } else {
             self.tracked.begin();
         }
-        self.settle_path();
+        if moved {
+            self.settle_path();
+        }
     }
 
     /// Lets the backend go: home if it is clean, onto the shelf if its state is this client's.

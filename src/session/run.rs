@@ -2,12 +2,12 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tracing::error;
 
 use crate::protocol::answer::Report;
@@ -20,11 +20,12 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(10);
 
 impl Session {
     /// Talks until the client or the server has enough, and cleans up.
-    pub async fn run(mut self, shutdown: CancellationToken) -> End {
-        let mut end = self.talk(&shutdown).await;
+    pub async fn run(mut self: Box<Self>, shutdown: CancellationToken) -> End {
+        let mut closing = pin!(shutdown.cancelled());
+        let mut end = self.talk_guarded(closing.as_mut()).await;
         if matches!(end, End::Goodbye) {
             self.leaving = true;
-            end = self.talk(&shutdown).await;
+            end = self.talk_guarded(closing).await;
         }
         match &end {
             End::Gone => {}
@@ -42,23 +43,28 @@ impl Session {
         end
     }
 
-    async fn talk(&mut self, shutdown: &CancellationToken) -> End {
+    /// A session that panics is told off and dropped, and nothing else with it.
+    async fn talk_guarded(&mut self, closing: Closing<'_, '_>) -> End {
+        let end = guarded(pin!(self.talk(closing))).await;
+        if let Some(end) = end {
+            return end;
+        }
+        error!(user = %self.user.name, "a session has panicked");
+        End::told(Report::fatal(code::INTERNAL, "internal error in veneer"))
+    }
+
+    async fn talk(&mut self, mut closing: Closing<'_, '_>) -> End {
         loop {
             if self.leaving && !self.is_amid_round() {
                 return End::Goodbye;
             }
-            match guarded(self.step(shutdown)).await {
-                Some(Ok(())) => {}
-                Some(Err(end)) => return end,
-                None => {
-                    error!(user = %self.user.name, "a session has panicked");
-                    return End::told(Report::fatal(code::INTERNAL, "internal error in veneer"));
-                }
+            if let Err(end) = self.step(closing.as_mut()).await {
+                return end;
             }
         }
     }
 
-    async fn step(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
+    async fn step(&mut self, closing: Closing<'_, '_>) -> Result<(), End> {
         let asked = !self.leaving && self.take_requests().await?;
         if asked && self.half_closed {
             // It had to wait for its turn, and its client has gone since.
@@ -68,7 +74,7 @@ impl Session {
         if asked || answered {
             return Ok(());
         }
-        self.wait(shutdown).await
+        self.wait(closing).await
     }
 
     /// PostgreSQL finishes what came before Terminate, but a pipeline without its Sync.
@@ -101,10 +107,13 @@ impl Session {
     }
 }
 
-/// Runs a step; `None` if it panicked. The session is only told off and dropped after that.
-async fn guarded<T>(step: impl Future<Output = T>) -> Option<T> {
-    let mut step = pin!(step);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
+/// The end of the server, as one session awaits it: entered once, not at each wait.
+pub(super) type Closing<'c, 'w> = Pin<&'c mut WaitForCancellationFuture<'w>>;
+
+/// Runs a future; `None` if it panicked. It is pinned already: by value it would be moved, all that
+/// it may have to hold, and take its place twice.
+async fn guarded<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(done)) => Poll::Ready(Some(done)),
         Err(_) => Poll::Ready(None),
@@ -118,11 +127,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_end_like_others() {
-        assert_eq!(guarded(async { 1 }).await, Some(1));
+        assert_eq!(guarded(pin!(async { 1 })).await, Some(1));
         let step = async {
             tokio::task::yield_now().await;
             panic!("a panic that belongs to the test");
         };
-        assert_eq!(guarded::<()>(step).await, None);
+        assert_eq!(guarded::<()>(pin!(step)).await, None);
     }
 }

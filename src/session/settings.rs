@@ -82,16 +82,21 @@ impl Settings {
 
     pub fn commit(&mut self) {
         self.saved.clear();
-        self.in_motion = false;
-        self.now.local = Arc::default();
+        self.end();
     }
 
     pub fn roll_back(&mut self) {
         if let Some((_, first)) = self.saved.drain(..).next() {
             self.now = first;
         }
+        self.end();
+    }
+
+    fn end(&mut self) {
         self.in_motion = false;
-        self.now.local = Arc::default();
+        if !self.now.local.is_empty() {
+            self.now.local = Arc::default();
+        }
     }
 
     pub fn savepoint(&mut self, name: &str) {

@@ -6,7 +6,6 @@ use crate::protocol::answer::{self, Report};
 use crate::protocol::ask;
 use crate::protocol::frame::Header;
 use crate::protocol::request;
-use crate::router::{Firmness, Plan, Reason};
 use crate::session::engage::Engaged;
 use crate::session::ledger::{Owed, Promise, To};
 use crate::session::refuse::Way;
@@ -30,7 +29,8 @@ impl Session {
             self.write_ready();
             return Ok(Flow::Next);
         }
-        let plan = match self.check_order(&text).and_then(|()| self.plan_for(&text)) {
+        let planned = self.check_order(&text).and_then(|()| self.plan_for(&text));
+        let plan = match planned {
             Ok(plan) => plan,
             Err(report) if self.must_wait() => {
                 drop(report);
@@ -84,26 +84,6 @@ impl Session {
                 read => read,
             },
         }
-    }
-
-    /// In a failed transaction everything goes to the shard that failed: it knows what to say. But
-    /// what stands behind a ROLLBACK in the same text will be executed.
-    pub(super) fn plan_for(&self, text: &Text) -> Result<Plan, Report> {
-        if let Place::Lost(_) = &self.place {
-            let shard = self.parts.directory.snapshot().home().clone();
-            let reason = Reason::Home;
-            return Ok(Plan { shard, reason, firmness: Firmness::Soft, also: None });
-        }
-        if let Place::Working(work) = &self.place
-            && work.ledger.is_empty()
-            && work.status == answer::Status::Failed
-            && !text.goes_on_after_its_transaction()
-        {
-            let shard = work.shard.clone();
-            let reason = Reason::Home;
-            return Ok(Plan { shard, reason, firmness: Firmness::Soft, also: None });
-        }
-        self.plan(text)
     }
 
     /// A refusal may rest on settings, or on a transaction, that are still on their way.

@@ -85,15 +85,18 @@ pub enum Portal {
     Ours(Arc<Statement>),
 }
 
+/// Its keys are one client's own: whoever would make them collide has himself to wait.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// One client's names.
 #[derive(Debug, Default)]
 pub struct Names {
-    pub statements: HashMap<Bytes, Arc<Statement>>,
-    pub portals: HashMap<Bytes, Portal>,
+    pub statements: Map<Bytes, Arc<Statement>>,
+    pub portals: Map<Bytes, Portal>,
     /// On which shard a cursor WITH HOLD was declared.
-    pub cursors: HashMap<String, ShardName>,
+    pub cursors: Map<String, ShardName>,
     /// In which round of the backend at work a name was parsed, while that may still fail.
-    pub fresh: HashMap<Bytes, u64>,
+    pub fresh: Map<Bytes, u64>,
 }
 
 /// Cursors WITH HOLD that are found again by name, wherever the path has gone since.

@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::protocol::answer::Report;
 use crate::protocol::ask;
 use crate::protocol::wire::OUTBOX_BYTES_MAX;
 use crate::session::replies::lost_pins;
 use crate::session::report::code;
+use crate::session::run::Closing;
 use crate::session::{End, Place, Session};
 
 /// Requests are taken in up to here while others are under way.
@@ -24,24 +24,21 @@ const HALF_CLOSED_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Writes what can be written and waits until something has come, or a full side has room.
-    pub(super) async fn wait(&mut self, shutdown: &CancellationToken) -> Result<(), End> {
+    pub(super) async fn wait(&mut self, mut closing: Closing<'_, '_>) -> Result<(), End> {
         if self.half_closed {
             let heard = timeout(HALF_CLOSED_SILENCE_MAX, poll_fn(|cx| self.poll(cx))).await;
             return self.go_on_after(heard.unwrap_or(Err(Halt::End(End::Gone)))).await;
         }
-        if !matches!(self.place, Place::Idle) {
-            let heard = poll_fn(|cx| self.poll(cx)).await;
-            return self.go_on_after(heard).await;
+        let is_idle = matches!(self.place, Place::Idle);
+        if is_idle {
+            self.client.give_back_if_empty();
         }
-        self.client.give_back_if_empty();
-        tokio::select! {
-            biased;
-            heard = poll_fn(|cx| self.poll(cx)) => self.go_on_after(heard).await,
-            () = shutdown.cancelled() => Err(End::told(Report::fatal(
-                code::ADMIN_SHUTDOWN,
-                "terminating connection due to administrator command",
-            ))),
-        }
+        let heard = poll_fn(|cx| match self.poll(cx) {
+            Poll::Pending if is_idle => closing.as_mut().poll(cx).map(|()| Err(Halt::Closing)),
+            heard => heard,
+        });
+        let heard = heard.await;
+        self.go_on_after(heard).await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Halt>> {
@@ -78,6 +75,8 @@ impl Session {
             Err(end) => return Poll::Ready(Err(Halt::End(end))),
         }
         let inbox_bytes_max = INBOX_BYTES_MAX.max(self.wanted_bytes);
+        // What has just come is dealt with first; the client is asked again at the next wait.
+        takes_requests &= !ready;
         if takes_requests && self.client.inbox.len() < inbox_bytes_max {
             match self.client.poll_fill(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Halt::End(End::Gone))),
@@ -144,6 +143,12 @@ impl Session {
         let error = match heard {
             Ok(()) => return Ok(()),
             Err(Halt::End(end)) => return Err(end),
+            Err(Halt::Closing) => {
+                return Err(End::told(Report::fatal(
+                    code::ADMIN_SHUTDOWN,
+                    "terminating connection due to administrator command",
+                )));
+            }
             Err(Halt::Lost(error)) => error,
         };
         if let Place::Working(work) = &self.place {
@@ -157,6 +162,8 @@ impl Session {
 /// Why there is nothing to wait for any more.
 enum Halt {
     End(End),
+    /// The server closes, and the client is between transactions.
+    Closing,
     /// The backend at work has closed, or cannot be reached.
     Lost(Option<std::io::Error>),
 }

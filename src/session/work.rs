@@ -110,11 +110,13 @@ pub struct Work {
 
 impl Work {
     pub fn new(mut lease: Lease, shard: Arc<Shard>, bond: Bond) -> Self {
-        lease.backend().prepared.begin_lease();
+        let backend = lease.backend();
+        backend.prepared.begin_lease();
+        backend.wire.make_room();
         Self {
             lease,
             shard,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(),
             ours: None,
             status: Status::Idle,
             bond,
@@ -276,6 +278,9 @@ impl Work {
                 Partial::take(&mut self.partial, inbox, passed);
                 continue;
             }
+            if self.ledger.streams() {
+                *passed += rows(&inbox[*passed..])?;
+            }
             let rest = &inbox[*passed..];
             let Some(header) = Header::peek(rest)? else { return Ok(None) };
             let frame_bytes = header.frame_bytes();
@@ -339,6 +344,18 @@ impl Work {
             Event::Ready(To::Nobody) => None,
         })
     }
+}
+
+/// The bytes of the whole rows, or pieces of COPY data, that stand at the front.
+fn rows(buffer: &[u8]) -> Result<usize, FrameError> {
+    let mut bytes = 0;
+    while let Some(header) = Header::peek(&buffer[bytes..])?
+        && matches!(header.tag, reply::DATA_ROW | reply::COPY_DATA)
+        && header.frame_bytes() <= buffer.len() - bytes
+    {
+        bytes += header.frame_bytes();
+    }
+    Ok(bytes)
 }
 
 /// By whatever path a client has reached such a value (a function, a text that was not parsed):

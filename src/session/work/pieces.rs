@@ -27,8 +27,12 @@ impl Partial {
     }
 }
 
-/// Moves the first `passed` bytes on.
+/// Moves the first `passed` bytes on: the buffer itself, when nothing else is in either.
 pub fn pass(inbox: &mut BytesMut, out: &mut BytesMut, passed: &mut usize) {
+    if 0 < *passed && *passed == inbox.len() && out.is_empty() {
+        std::mem::swap(inbox, out);
+        *passed = 0;
+    }
     if 0 < *passed {
         out.extend_from_slice(&inbox[..*passed]);
         inbox.advance(*passed);

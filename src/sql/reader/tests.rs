@@ -351,3 +351,18 @@ fn figures() {
         time(what, 20, Box::new(|_| drop(find(&sql))));
     }
 }
+
+/// A text that comes again gets a place of its own; one whose literals are new each time does not.
+#[test]
+fn only_what_returns_is_kept_whole() {
+    let reader = reader();
+    for number in 0..1000 {
+        let sql = format!("SELECT a FROM acme.t WHERE id = {number}");
+        assert!(reader.read_now(sql.as_bytes()).is_ok());
+    }
+    assert_eq!((reader.shapes.len(), reader.exact.len()), (1, 0));
+    for _ in 0..3 {
+        assert!(reader.read_now(b"SELECT a FROM acme.t WHERE id = 7777").is_ok());
+    }
+    assert_eq!((reader.shapes.len(), reader.exact.len()), (1, 1));
+}
