@@ -8,6 +8,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use foldhash::fast::RandomState as FastHasher;
+
 use crate::tenant::{RoleName, ShardName};
 use crate::yaml::{Mistakes, Placed};
 
@@ -32,7 +34,8 @@ pub struct User {
     pub proof: Proof,
     pub tenants: Tenants,
     login: BackendLogin,
-    shard_logins: HashMap<ShardName, BackendLogin>,
+    /// Asked for each statement.
+    shard_logins: HashMap<ShardName, BackendLogin, FastHasher>,
 }
 
 /// What a client must show to be this user.
