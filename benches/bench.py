@@ -1,0 +1,119 @@
+"""A whole run: starts everybody, measures workload after workload, and tells what was found."""
+
+import fnmatch
+import sys
+import time
+
+import figures
+import machine
+import report
+import systems
+import tables
+import workloads
+from clusters import World
+from processes import Failure, many_files
+from run import PLACE, ROOT, SCALE
+
+
+class Bench:
+    """What the workloads are told."""
+
+    def __init__(self, options, world):
+        self.world = world
+        self.options = options
+        self.seconds = int(options.seconds) if options.seconds == int(options.seconds) else options.seconds
+        self.place = PLACE
+        self.systems = chosen_systems(options, world)
+        self.results = figures.Results()
+        self.failures = []
+
+    def measure(self, workload):
+        workload.prepare(self)
+        for repetition in range(1, min(self.options.reps, workload.repetitions_max) + 1):
+            for case in workload.cases:
+                for system in self.systems:
+                    if system.name in case.systems:
+                        self.one(workload, case, system, repetition)
+
+    def one(self, workload, case, system, repetition):
+        found = case.run(self, system)
+        system.check()
+        if "peak_kib" in found:
+            found["peak_mb"] = found["peak_kib"] / 1024
+        measured = figures.Measurement(workload.name, case.label, system.name, repetition, found)
+        self.results.measurements.append(measured)
+
+
+def measure(options):
+    settle(options)
+    chosen = chosen_workloads(options.only)
+    if options.list:
+        for workload in chosen:
+            print(f"{workload.name:24}{workload.title}")
+        return 0
+    for binary in filter(None, (options.binary, options.against)):
+        if not binary.exists():
+            raise SystemExit(f"{binary} is missing: run `cargo build --release`, or name another with --binary")
+    many_files(systems.CLIENTS_MAX + 2000)
+    began = time.monotonic()
+    try:
+        world = World(PLACE, options.scale)
+        with world.running():
+            tables.fill(world)
+            bench = Bench(options, world)
+            about = machine.about(options, bench)
+            print(machine.told(about), flush=True)
+            with systems.running(bench.systems):
+                attempt_all(bench, chosen)
+    except Failure as failure:
+        print(f"\n{failure}", file=sys.stderr)
+        return 1
+    about["minutes"] = round((time.monotonic() - began) / 60, 1)
+    return report.finish(bench, chosen, about)
+
+
+def settle(options):
+    """What was not said."""
+    options.reps = options.reps or (1 if options.smoke else 3 if options.quick else 5)
+    options.seconds = options.seconds or (0.2 if options.smoke else 1 if options.quick else 1.5)
+    options.scale = 1 if options.smoke else SCALE
+    options.binary = options.binary.resolve()
+    options.against = options.against and options.against.resolve()
+
+
+def chosen_workloads(only):
+    every = workloads.every()
+    if not only:
+        return every
+    wanted = only.split(",")
+    for pattern in wanted:
+        if not any(fnmatch.fnmatch(workload.name, pattern) for workload in every):
+            raise SystemExit(f"no workload is called `{pattern}`: see --list")
+    return [workload for workload in every if any(fnmatch.fnmatch(workload.name, pattern) for pattern in wanted)]
+
+
+def chosen_systems(options, world):
+    every = [systems.Direct(world), systems.Veneer(world, options.binary)]
+    if options.against:
+        every.append(systems.Veneer(world, options.against, "before", "veneer (before)"))
+    every += [systems.PgBouncer(world), systems.Fdw(world)]
+    if not options.systems:
+        return every
+    wanted = options.systems.split(",")
+    unknown = set(wanted) - {system.name for system in every}
+    if unknown:
+        raise SystemExit(f"no system is called `{unknown.pop()}`" + ("" if options.against else " (`before` needs --against)"))
+    return [system for system in every if system.name in wanted]
+
+
+def attempt_all(bench, chosen):
+    """Each workload; one that fails is told at once, and the others go on."""
+    for workload in chosen:
+        try:
+            bench.measure(workload)
+        except Failure as failure:
+            bench.failures.append((workload.name, str(failure)))
+            print(f"\n{workload.name} FAILED: {failure}", file=sys.stderr, flush=True)
+        print("\n" + report.table(bench, workload), flush=True)
+        for system in bench.systems:
+            system.check()

@@ -1,0 +1,114 @@
+"""pgbench and what it says, with what the proxy used meanwhile."""
+
+import re
+import threading
+import time
+from pathlib import Path
+
+from processes import Failure, program, run
+
+# Beyond the seconds that it is to run.
+GRACE_SECONDS = 60
+# Of a timed run, what is left out at both ends: connecting, and the last answers.
+MARGIN = 0.05
+PER = 100_000
+# pgbench's threads: as many as there are cores, here.
+THREADS_MAX = 2
+
+
+def pgbench(system, tenant, *, mode="simple", clients, seconds=None, transactions=None, script, more=(), retries=0):
+    """One run; figures for `script` (a file, or the name of one of its own)."""
+    command = [program("pgbench"), "-n", "-M", mode, "-c", clients, "-j", min(clients, THREADS_MAX)]
+    command += ["-T", seconds] if transactions is None else ["-t", transactions]
+    command += ["-f", script] if isinstance(script, Path) else ["-b", script]
+    command += ["--max-tries", retries + 1] if retries else []
+    command += more
+    meter = system.meter(mode)
+    env = system.environment(tenant, mode)
+    patience = (seconds or 0) + GRACE_SECONDS
+    if meter is None:
+        output, errors = run(command, seconds=patience, env=env)
+        return said(output, errors)
+    meter.forget_peak()
+    with Samples(meter) as samples:
+        output, errors = run(command, seconds=patience, env=env)
+    figures = said(output, errors)
+    if transactions is None:
+        figures |= samples.per_transaction(seconds, figures["tps"])
+    else:
+        figures |= samples.in_all(figures["transactions"])
+    return figures | memory(meter)
+
+
+def said(output, errors):
+    """What pgbench found; what it complained about is a failure."""
+    def number(pattern):
+        found = re.search(pattern, output)
+        return float(found[1]) if found else None
+
+    done, failed = number(r"actually processed: (\d+)"), number(r"failed transactions: (\d+)")
+    if "error:" in errors or "aborted" in errors or failed != 0 or not done:
+        raise Failure(f"pgbench: {done or 0:.0f} transactions, {failed or 0:.0f} failed\n{errors.strip()[-2000:]}")
+    figures = {
+        "transactions": done,
+        "tps": number(r"tps = ([\d.]+)"),
+        "latency_ms": number(r"latency average = ([\d.]+)"),
+        "retried": number(r"transactions retried: (\d+)"),
+    }
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def memory(meter):
+    rss, peak = meter.memory()
+    return {} if rss is None else {"rss_kib": rss, "peak_kib": peak}
+
+
+class Samples:
+    """What a process used, at many moments of a run, so that its steady part can be cut out."""
+
+    def __init__(self, meter):
+        self.meter, self.taken = meter, []
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.take, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+
+    def take(self):
+        while True:
+            last = self.done.is_set()
+            try:
+                self.taken.append((time.monotonic(), *self.meter.cpu()))
+            except OSError:
+                # It is gone; who waits for it says so.
+                return
+            if last:
+                return
+            self.done.wait(self.meter.every)
+
+    def per_transaction(self, seconds, rate):
+        """CPU seconds per 100,000 transactions, of a run that ended just now."""
+        if len(self.taken) < 2:
+            raise Failure("the proxy ended during the run")
+        end = self.taken[-1][0]
+        begin, end = end - seconds * (1 - MARGIN), end - seconds * MARGIN
+        inside = [sample for sample in self.taken if begin <= sample[0] <= end]
+        first, last = inside[0], inside[-1]
+        return self.between(first, last, rate * (last[0] - first[0]))
+
+    def in_all(self, transactions):
+        if len(self.taken) < 2:
+            raise Failure("the proxy ended during the run")
+        return self.between(self.taken[0], self.taken[-1], transactions)
+
+    def between(self, first, last, transactions):
+        total, user, system = (after - before for before, after in zip(first[1:], last[1:], strict=True))
+        # The clock knows the whole, /proc how it divides.
+        share = user / (user + system) if user + system else 0
+        used = total * PER / transactions
+        return {"cpu": used, "cpu_user": used * share, "cpu_system": used * (1 - share), "cpu_seconds": total}

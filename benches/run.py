@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Direct, veneer, PgBouncer and postgres_fdw side by side on this machine: `make bench`."""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+PLACE = TARGET / "bench"
+PYTHON = PLACE / "venv" / "bin" / "python"
+SCALE = 10
+
+
+def main():
+    options = parse()
+    if Path(sys.prefix) != PYTHON.parents[1]:
+        if not PYTHON.exists():
+            sys.exit(f"{PYTHON} is missing: run tests/setup.sh bench")
+        os.execv(PYTHON, [PYTHON, __file__, *sys.argv[1:]])
+    signal.signal(signal.SIGTERM, interrupted)
+    PLACE.mkdir(parents=True, exist_ok=True)
+    with open(PLACE / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another run is at work in {PLACE}")
+        from bench import measure
+
+        try:
+            sys.exit(measure(options))
+        except KeyboardInterrupt:
+            sys.exit("Interrupted: everything is stopped")
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="NAME[,NAME]", help="only these workloads; * stands for any letters")
+    parser.add_argument("--systems", metavar="NAME[,NAME]", help="only these: direct, veneer, before, pgbouncer, fdw")
+    parser.add_argument("--reps", type=int, help="repetitions (5; with --quick 3)")
+    parser.add_argument("--seconds", type=float, help="seconds of a timed run (1.5; with --quick 1)")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions")
+    parser.add_argument("--smoke", action="store_true", help="everything once and tiny: does it work at all?")
+    parser.add_argument("--binary", type=Path, default=TARGET / "release" / "veneer", help="veneer's program")
+    parser.add_argument("--against", type=Path, metavar="BINARY", help="another one, measured as `before`")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md and docs/bench")
+    parser.add_argument("--list", action="store_true", help="tell the workloads, and measure nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
