@@ -12,7 +12,7 @@ import tables
 import workloads
 from clusters import World
 from processes import Failure, many_files
-from run import PLACE, ROOT, SCALE
+from run import PLACE, SCALE, TARGET
 
 
 class Bench:
@@ -21,15 +21,31 @@ class Bench:
     def __init__(self, options, world):
         self.world = world
         self.options = options
-        self.seconds = int(options.seconds) if options.seconds == int(options.seconds) else options.seconds
-        self.place = PLACE
+        self.place = world.place
         self.systems = chosen_systems(options, world)
+        self.direct = systems.Direct(world)
+        self.megabytes = 10 if options.smoke else 1000
+        self.idlers = 50 if options.smoke else 10_000
         self.results = figures.Results()
         self.failures = []
 
+    def timed(self, weight):
+        """How long a run is, for pgbench."""
+        return {"transactions": 10} if self.options.smoke else {"seconds": self.options.seconds * weight}
+
+    def clients(self, wanted):
+        return min(wanted, 4) if self.options.smoke else wanted
+
+    def script(self, name, text):
+        """A file with pgbench's script."""
+        path = self.place / "scripts" / f"{name}.sql"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.replace("{scale}", str(self.options.scale)))
+        return path
+
     def measure(self, workload):
         workload.prepare(self)
-        for repetition in range(1, min(self.options.reps, workload.repetitions_max) + 1):
+        for repetition in range(1, self.options.reps + 1):
             for case in workload.cases:
                 for system in self.systems:
                     if system.name in case.systems:
@@ -40,7 +56,8 @@ class Bench:
         system.check()
         if "peak_kib" in found:
             found["peak_mb"] = found["peak_kib"] / 1024
-        measured = figures.Measurement(workload.name, case.label, system.name, repetition, found)
+        command = found.pop("command")
+        measured = figures.Measurement(workload.name, case.label, system.name, repetition, found, command)
         self.results.measurements.append(measured)
 
 
@@ -57,11 +74,13 @@ def measure(options):
     many_files(systems.CLIENTS_MAX + 2000)
     began = time.monotonic()
     try:
-        world = World(PLACE, options.scale)
+        place = PLACE / "smoke" if options.smoke else PLACE
+        place.mkdir(exist_ok=True)
+        world = World(place, options.scale)
         with world.running():
             tables.fill(world)
             bench = Bench(options, world)
-            about = machine.about(options, bench)
+            about = machine.about(options)
             print(machine.told(about), flush=True)
             with systems.running(bench.systems):
                 attempt_all(bench, chosen)
@@ -75,8 +94,8 @@ def measure(options):
 def settle(options):
     """What was not said."""
     options.reps = options.reps or (1 if options.smoke else 3 if options.quick else 5)
-    options.seconds = options.seconds or (0.2 if options.smoke else 1 if options.quick else 1.5)
     options.scale = 1 if options.smoke else SCALE
+    options.binary = options.binary or TARGET / ("debug" if options.smoke else "release") / "veneer"
     options.binary = options.binary.resolve()
     options.against = options.against and options.against.resolve()
 

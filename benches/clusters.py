@@ -120,17 +120,17 @@ def initialise(directory, data, password):
     draft.rename(data)
 
 
-def until(ready, process, seconds=START_SECONDS_MAX):
+def until(ready, process, poll=0.05):
     """Waits for a server that has just been started."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + START_SECONDS_MAX
     while True:
         try:
             return ready()
         except (OSError, psycopg.OperationalError) as error:
             process.check()
             if time.monotonic() > deadline:
-                raise Failure(f"{process.name} was not ready after {seconds} s: {error}\n{process.tail()}") from error
-            time.sleep(0.05)
+                raise Failure(f"{process.name} was not ready after {START_SECONDS_MAX} s: {error}\n{process.tail()}") from error
+            time.sleep(poll)
 
 
 class World:

@@ -1,6 +1,7 @@
 """pgbench and what it says, with what the proxy used meanwhile."""
 
 import re
+import shlex
 import threading
 import time
 from pathlib import Path
@@ -23,12 +24,13 @@ def pgbench(system, tenant, *, mode="simple", clients, seconds=None, transaction
     command += ["-f", script] if isinstance(script, Path) else ["-b", script]
     command += ["--max-tries", retries + 1] if retries else []
     command += more
+    told = {"command": words(command)}
     meter = system.meter(mode)
     env = system.environment(tenant, mode)
     patience = (seconds or 0) + GRACE_SECONDS
     if meter is None:
         output, errors = run(command, seconds=patience, env=env)
-        return said(output, errors)
+        return said(output, errors) | told
     meter.forget_peak()
     with Samples(meter) as samples:
         output, errors = run(command, seconds=patience, env=env)
@@ -37,7 +39,7 @@ def pgbench(system, tenant, *, mode="simple", clients, seconds=None, transaction
         figures |= samples.per_transaction(seconds, figures["tps"])
     else:
         figures |= samples.in_all(figures["transactions"])
-    return figures | memory(meter)
+    return figures | memory(meter) | told
 
 
 def said(output, errors):
@@ -106,9 +108,17 @@ class Samples:
             raise Failure("the proxy ended during the run")
         return self.between(self.taken[0], self.taken[-1], transactions)
 
+    def whole(self):
+        """CPU seconds."""
+        return {name.replace("cpu", "cpu_seconds"): used for name, used in self.in_all(PER).items()}
+
     def between(self, first, last, transactions):
         total, user, system = (after - before for before, after in zip(first[1:], last[1:], strict=True))
         # The clock knows the whole, /proc how it divides.
         share = user / (user + system) if user + system else 0
         used = total * PER / transactions
-        return {"cpu": used, "cpu_user": used * share, "cpu_system": used * (1 - share), "cpu_seconds": total}
+        return {"cpu": used, "cpu_user": used * share, "cpu_system": used * (1 - share)}
+
+
+def words(command):
+    return shlex.join(str(part) for part in command)

@@ -13,7 +13,7 @@ from run import ROOT
 from systems import POOL
 
 
-def about(options, bench):
+def about(options):
     return {
         "measured": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": cpu(),
@@ -30,7 +30,7 @@ def about(options, bench):
         "binary": shown(options.binary),
         "against": shown(options.against),
         "repetitions": options.reps,
-        "seconds": bench.seconds,
+        "seconds": options.seconds,
         "scale": options.scale,
         "pool": POOL,
         "postgresql_settings": SETTINGS,
@@ -43,7 +43,7 @@ def told(found):
     return "\n".join([
         f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Linux {found['kernel']}; load {found['load_before']}",
         "; ".join(versions.values()),
-        f"{found['repetitions']} interleaved repetitions of {found['seconds']} s; pgbench scale {found['scale']}; "
+        f"{found['repetitions']} interleaved repetitions of {found['seconds']} or {2 * found['seconds']} s; pgbench scale {found['scale']}; "
         f"{found['pool']} backends per pool; SCRAM everywhere; TCP on loopback; fsync and synchronous_commit off everywhere",
     ])
 

@@ -10,6 +10,20 @@ HEADINGS = {
     "tps": "tx/s",
     "cpu": "CPU s / 100k tx",
     "peak_mb": "peak MB",
+    "grown_mb": "RSS grown MB",
+    "latency_ms": "latency ms",
+    "p50_us": "p50 µs",
+    "p95_us": "p95 µs",
+    "p99_us": "p99 µs",
+    "mb_per_s": "MB/s",
+    "seconds": "s",
+    "cpu_seconds": "CPU s",
+    "kib_each": "KiB / client",
+    "kib_each_silent": "before it asked",
+    "rss_mb": "RSS MB",
+    "rss_start_mb": "RSS MB at start",
+    "login_s": "all logged in, s",
+    "start_s": "first answer after s",
 }
 
 

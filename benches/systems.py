@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 
 import psycopg
 from clusters import DATABASE, FDW, PASSWORD, ROLE, SHARDS, TENANTS, free_port, until
@@ -90,7 +89,7 @@ class Veneer(System):
         self.tenants = tenants
         self.process = None
 
-    def start(self, wait=True):
+    def start(self, poll=0.05):
         place = self.world.place / self.name
         place.mkdir(exist_ok=True)
         write_secret(place / "password", PASSWORD)
@@ -107,8 +106,7 @@ class Veneer(System):
         )
         command = [self.binary, "serve", "--config", place / "veneer.yaml"]
         self.process = Process(self.title, command, place / "log", env=os.environ | {"RUST_BACKTRACE": "1"})
-        if wait:
-            until(lambda: self.first_query("cyberdyne"), self.process)
+        until(lambda: self.first_query("cyberdyne"), self.process, poll)
 
     def directory(self):
         lines = ["home: shard1", "shards:"]
@@ -137,8 +135,8 @@ class Veneer(System):
 class PgBouncer(System):
     """Two of them: in transaction mode, and in session mode for prepared statements, which 1.18 has only there."""
 
-    def __init__(self, world):
-        super().__init__(world, "pgbouncer", "PgBouncer")
+    def __init__(self, world, name="pgbouncer"):
+        super().__init__(world, name, "PgBouncer")
         self.processes, self.ports = {}, {}
 
     def start(self):
@@ -149,7 +147,7 @@ class PgBouncer(System):
 
     def start_one(self, mode, pool):
         # Where its account may go.
-        place = self.world.clusters[FDW].directory.parent / f"pgbouncer-{mode}"
+        place = self.world.clusters[FDW].directory.parent / f"{self.name}-{mode}"
         place.mkdir(exist_ok=True)
         place.chmod(0o711)
         self.ports[mode] = free_port()
@@ -223,7 +221,3 @@ def running(systems):
     finally:
         for system in systems:
             system.stop()
-
-
-def words(command):
-    return shlex.join(str(part) for part in command)

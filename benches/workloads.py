@@ -1,55 +1,31 @@
-"""The workloads: what is asked, of whom, and what is written down."""
+"""Every workload: pgbench's own scripts in every mode, and the modules of others."""
 
-from dataclasses import dataclass, field
-from typing import Callable
-
+import crowds
+import scripts
+import streams
 import tables
+from cases import EVERYBODY, WITHOUT_FDW, Case, Workload
 from load import pgbench
 from systems import PREPARED
-from tables import FELLOW, TENANT
+from tables import TENANT
 
 MODES = ["simple", "extended", PREPARED]
 CLIENTS = [1, 16, 64, 256]
-# The clusters of foreign tables are slow: a few runs show by how much.
-WITHOUT_FDW = ["direct", "veneer", "before", "pgbouncer"]
-EVERYBODY = [*WITHOUT_FDW, "fdw"]
-THROUGHPUT = ["tps", "cpu", "peak_mb"]
-
-
-@dataclass
-class Case:
-    """One way to run a workload; `run` takes the bench and a system, and gives figures."""
-
-    label: str
-    run: Callable
-    systems: list = field(default_factory=lambda: WITHOUT_FDW)
-
-
-@dataclass
-class Workload:
-    name: str
-    title: str
-    cases: list
-    # What the table shows; the first is compared with direct.
-    columns: list = field(default_factory=lambda: THROUGHPUT)
-    prepare: Callable = lambda bench: None
-    repetitions_max: int = 1000
+SCRIPTS = {"select": "select-only", "tpcb": "tpcb-like"}
 
 
 def every():
-    return [*grid(), *scripts()]
+    built_in = [
+        built_in_script(name, script, mode, clients)
+        for name, script in SCRIPTS.items() for mode in MODES for clients in CLIENTS
+    ]
+    return [*built_in, *scripts.every(), *streams.every(), *crowds.every()]
 
 
-def grid():
-    """pgbench's own two scripts, in every mode, with few and many clients."""
-    for script, name, title in (("select-only", "select", "select-only"), ("tpcb-like", "tpcb", "TPC-B-like")):
-        for mode in MODES:
-            for clients in CLIENTS:
-                yield built_in(script, name, title, mode, clients)
-
-
-def built_in(script, name, title, mode, clients):
-    writes = script == "tpcb-like"
+def built_in_script(name, script, mode, clients):
+    writes = name == "tpcb"
+    # What has a target of its own is measured for longer.
+    weight = 2 if not writes and clients in (16, 64) else 1
 
     def run(bench, system):
         if writes:
@@ -57,14 +33,11 @@ def built_in(script, name, title, mode, clients):
         # Foreign tables are read and written REPEATABLE READ: who comes second must try again.
         retries = 100_000 if writes and system.name == "fdw" else 0
         return pgbench(
-            system, TENANT, mode=mode, clients=clients, seconds=bench.seconds, script=script, retries=retries
+            system, TENANT, mode=mode, clients=bench.clients(clients), script=script, retries=retries,
+            **bench.timed(weight),
         )
 
-    few = clients in (1, 16) and mode == "simple"
-    plural = "client" if clients == 1 else "clients"
-    case = Case("", run, EVERYBODY if few else WITHOUT_FDW)
-    return Workload(f"{name}-{mode}-{clients}", f"pgbench {title}, {mode}, {clients} {plural}", [case])
-
-
-def scripts():
-    return []
+    everybody = clients in (1, 16) and mode == "simple"
+    told = f"{clients} client{'s' * (clients > 1)}"
+    case = Case("", run, EVERYBODY if everybody else WITHOUT_FDW)
+    return Workload(f"{name}-{mode}-{clients}", f"pgbench {script}, {mode}, {told}", [case])
