@@ -4,11 +4,13 @@ import fnmatch
 import sys
 import time
 
+import document
 import figures
 import machine
 import report
 import systems
 import tables
+import targets
 import workloads
 from clusters import World
 from processes import Failure, many_files
@@ -88,7 +90,27 @@ def measure(options):
         print(f"\n{failure}", file=sys.stderr)
         return 1
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
-    return report.finish(bench, chosen, about)
+    return finish(bench, chosen, about)
+
+
+def finish(bench, chosen, about):
+    """Writes everything down; 1 if something failed or is missing."""
+    found = targets.verdicts(bench.results)
+    judged = [verdict for verdict in found if verdict.met is not None]
+    print("\n" + report.verdict_table(judged))
+    path = bench.place / "results.json"
+    report.save(path, about, bench.results, bench.failures)
+    print(f"\n{about['minutes']} minutes; all figures: {path}")
+    for name, text in bench.failures:
+        print(f"FAILED: {name}: {text.splitlines()[0]}")
+    gaps = report.missing(bench.results, chosen, bench.systems)
+    for gap in gaps:
+        print(f"MISSING: {gap}")
+    if bench.options.write and len(judged) < len(found):
+        raise SystemExit("nothing is written: --write wants a whole run")
+    if bench.options.write and not (bench.failures or gaps):
+        document.write(about, bench.results, workloads.every(), found)
+    return 1 if bench.failures or gaps else 0
 
 
 def settle(options):
@@ -133,6 +155,6 @@ def attempt_all(bench, chosen):
         except Failure as failure:
             bench.failures.append((workload.name, str(failure)))
             print(f"\n{workload.name} FAILED: {failure}", file=sys.stderr, flush=True)
-        print("\n" + report.table(bench, workload), flush=True)
+        print("\n" + report.table(bench.results, workload), flush=True)
         for system in bench.systems:
             system.check()

@@ -7,55 +7,77 @@ import time
 from pathlib import Path
 
 from processes import Failure, program, run
+from systems import PREPARED, SESSION, SHARED
 
 # Beyond the seconds that it is to run.
 GRACE_SECONDS = 60
 # Of a timed run, what is left out at both ends: connecting, and the last answers.
 MARGIN = 0.05
 PER = 100_000
+# What one login takes at first guess, on the clients' side mostly; and how long all may take.
+LOGIN_SECONDS = 0.005
+LOGIN_SECONDS_MAX = 15
 # pgbench's threads: as many as there are cores, here.
 THREADS_MAX = 2
 
 
-def pgbench(system, tenant, *, mode="simple", clients, seconds=None, transactions=None, script, more=(), retries=0):
+def pgbench(system, tenant, *, mode="simple", clients, seconds=None, transactions=None, script, more=(), retries=0, lane=None):
     """One run; figures for `script` (a file, or the name of one of its own)."""
     command = [program("pgbench"), "-n", "-M", mode, "-c", clients, "-j", min(clients, THREADS_MAX)]
-    command += ["-T", seconds] if transactions is None else ["-t", transactions]
     command += ["-f", script] if isinstance(script, Path) else ["-b", script]
     command += ["--max-tries", retries + 1] if retries else []
     command += more
+    lane = lane or (SESSION if mode == PREPARED else SHARED)
+    env, meter = system.environment(tenant, lane), system.meter(lane)
+    if transactions is not None:
+        return watched([*command, "-t", transactions], meter, env, None)
+    # pgbench's seconds count from the first connection on: logging in takes part of them.
+    for more_seconds in range(round(clients * LOGIN_SECONDS), LOGIN_SECONDS_MAX, 2):
+        limit = seconds + more_seconds
+        found = watched([*command, "-T", limit], meter, env, limit)
+        if found and found["seconds"] >= seconds / 2:
+            return found
+    raise Failure(f"{clients} clients were not logged in after {LOGIN_SECONDS_MAX} s")
+
+
+def watched(command, meter, env, limit):
+    """A run, and what the proxy used meanwhile; None if nobody was logged in at the limit."""
+    patience = (limit or 0) + GRACE_SECONDS
     told = {"command": words(command)}
-    meter = system.meter(mode)
-    env = system.environment(tenant, mode)
-    patience = (seconds or 0) + GRACE_SECONDS
     if meter is None:
-        output, errors = run(command, seconds=patience, env=env)
-        return said(output, errors) | told
+        figures = said(*run(command, seconds=patience, env=env), limit)
+        return figures and figures | told
     meter.forget_peak()
     with Samples(meter) as samples:
         output, errors = run(command, seconds=patience, env=env)
-    figures = said(output, errors)
-    if transactions is None:
-        figures |= samples.per_transaction(seconds, figures["tps"])
-    else:
+    figures = said(output, errors, limit)
+    if figures is None:
+        return None
+    if limit is None:
         figures |= samples.in_all(figures["transactions"])
+    else:
+        figures |= samples.per_transaction(figures["seconds"], figures["tps"])
     return figures | memory(meter) | told
 
 
-def said(output, errors):
+def said(output, errors, limit):
     """What pgbench found; what it complained about is a failure."""
     def number(pattern):
         found = re.search(pattern, output)
         return float(found[1]) if found else None
 
     done, failed = number(r"actually processed: (\d+)"), number(r"failed transactions: (\d+)")
-    if "error:" in errors or "aborted" in errors or failed != 0 or not done:
+    if "error:" in errors or "aborted" in errors or done is None or failed != 0:
         raise Failure(f"pgbench: {done or 0:.0f} transactions, {failed or 0:.0f} failed\n{errors.strip()[-2000:]}")
+    connecting = number(r"initial connection time = ([\d.]+)") or 0
+    if not done:
+        return None
     figures = {
         "transactions": done,
         "tps": number(r"tps = ([\d.]+)"),
         "latency_ms": number(r"latency average = ([\d.]+)"),
         "retried": number(r"transactions retried: (\d+)"),
+        "seconds": limit and limit - connecting / 1000,
     }
     return {name: value for name, value in figures.items() if value is not None}
 

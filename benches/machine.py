@@ -71,6 +71,10 @@ def git(*arguments):
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
 
 
+def how(workload):
+    return f"make bench BENCH_ARGS='--only {workload}'"
+
+
 def shown(path):
     """Without this machine's directories."""
     if path is None:

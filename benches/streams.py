@@ -11,6 +11,7 @@ from tables import TENANT
 from wire import Reader
 
 SECONDS_MAX = 180
+MEMORY_MB_MAX = 64
 
 
 def every():

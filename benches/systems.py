@@ -9,10 +9,17 @@ from processes import ACCOUNT, ClusterMeter, Meter, Process, give, program
 
 # Backends per shard and role, and per database of PgBouncer.
 POOL = 20
-# In session mode each client needs one of its own.
-SESSION_POOL = 300
+# Where each client needs one of its own.
+WIDE_POOL = 300
 CLIENTS_MAX = 12_000
 PREPARED = "prepared"
+# Ways into a system: shared backends; PgBouncer's session mode, which prepared statements want; and
+# a backend for each client of veneer's, too. pgbench wants that when it prepares while others of its
+# clients are in transactions: it waits for the answer, and so nobody would end those.
+SHARED, SESSION, WIDE = "shared", "session", "wide"
+# Columns of tables: what only a process has that we watch, and what only a process of its own has.
+MEMORY = ["peak_mb", "grown_mb"]
+PROXYS = ["cpu", "cpu_seconds", *MEMORY]
 
 
 class System:
@@ -30,10 +37,10 @@ class System:
     def check(self):
         """Raises when it has ended by itself."""
 
-    def environment(self, tenant, mode="simple"):
+    def environment(self, tenant, lane=SHARED):
         """For a client of libpq that has the tenant's schema as its path."""
         ours = {
-            "PGHOST": "127.0.0.1", "PGPORT": str(self.port(tenant, mode)), "PGDATABASE": DATABASE, "PGUSER": ROLE,
+            "PGHOST": "127.0.0.1", "PGPORT": str(self.port(tenant, lane)), "PGDATABASE": DATABASE, "PGUSER": ROLE,
             "PGPASSWORD": PASSWORD, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable",
         }
         ours |= self.path(tenant)
@@ -43,11 +50,15 @@ class System:
     def path(self, tenant):
         return {"PGOPTIONS": f"-c search_path={tenant},public"}
 
-    def meter(self, mode="simple"):
+    def meter(self, lane=SHARED):
         """Of what stands between client and shard; None if nothing does."""
 
-    def first_query(self, tenant, mode="simple"):
-        env = self.environment(tenant, mode)
+    def meters(self, column):
+        """Whether a column of a table has a figure for it."""
+        return True
+
+    def first_query(self, tenant, lane=SHARED):
+        env = self.environment(tenant, lane)
         with psycopg.connect(
             host=env["PGHOST"], port=env["PGPORT"], dbname=env["PGDATABASE"], user=ROLE, password=PASSWORD,
             options=env.get("PGOPTIONS", ""), autocommit=True, connect_timeout=10,
@@ -62,8 +73,11 @@ class Direct(System):
     def __init__(self, world):
         super().__init__(world, "direct", "direct")
 
-    def port(self, tenant, _mode):
+    def port(self, tenant, _lane):
         return self.world.shard_of(tenant).port
+
+    def meters(self, column):
+        return column not in PROXYS
 
 
 class Fdw(System):
@@ -72,11 +86,14 @@ class Fdw(System):
     def __init__(self, world):
         super().__init__(world, "fdw", "postgres_fdw")
 
-    def port(self, _tenant, _mode):
+    def port(self, _tenant, _lane):
         return self.world.clusters[FDW].port
 
-    def meter(self, _mode="simple"):
+    def meter(self, _lane=SHARED):
         return ClusterMeter(self.world.clusters[FDW].pid)
+
+    def meters(self, column):
+        return column not in MEMORY
 
 
 class Veneer(System):
@@ -87,26 +104,36 @@ class Veneer(System):
         self.binary = binary
         # Besides the four: how many that nobody asks for.
         self.tenants = tenants
-        self.process = None
+        self.process = self.wide_process = None
 
     def start(self, poll=0.05):
-        place = self.world.place / self.name
+        self.process, self.listen = self.serve(self.name, POOL)
+        until(lambda: self.first_query("cyberdyne"), self.process, poll)
+
+    def wide(self):
+        """One with more backends, started when it is first wanted."""
+        if not self.wide_process:
+            self.wide_process, self.wide_listen = self.serve(f"{self.name}-wide", WIDE_POOL)
+            until(lambda: self.first_query("cyberdyne", WIDE), self.wide_process)
+        return self.wide_process, self.wide_listen
+
+    def serve(self, name, pool):
+        place = self.world.place / name
         place.mkdir(exist_ok=True)
         write_secret(place / "password", PASSWORD)
         (place / "tenants.yaml").write_text(self.directory())
-        self.listen = free_port()
+        listen = free_port()
         (place / "veneer.yaml").write_text(
-            f"listen: 127.0.0.1:{self.listen}\n"
+            f"listen: 127.0.0.1:{listen}\n"
             f"database: {DATABASE}\n"
-            f"pool: {{ size_max: {POOL}, wait_max: 60s }}\n"
+            f"pool: {{ size_max: {pool}, wait_max: 60s }}\n"
             f"limits: {{ clients_max: {CLIENTS_MAX}, login_max: 60s }}\n"
             f"log: {{ level: warn, statements: none }}\n"
             f"users:\n  {ROLE}:\n    password: {{ scram: \"{self.world.verifier}\" }}\n    tenants: all\n"
             f"    as: {{ user: {ROLE}, password: {{ file: password }} }}\n"
         )
         command = [self.binary, "serve", "--config", place / "veneer.yaml"]
-        self.process = Process(self.title, command, place / "log", env=os.environ | {"RUST_BACKTRACE": "1"})
-        until(lambda: self.first_query("cyberdyne"), self.process, poll)
+        return Process(self.title, command, place / "log", env=os.environ | {"RUST_BACKTRACE": "1"}), listen
 
     def directory(self):
         lines = ["home: shard1", "shards:"]
@@ -119,17 +146,18 @@ class Veneer(System):
         return "\n".join(lines) + "\n"
 
     def stop(self):
-        if self.process:
-            self.process.stop()
+        for process in filter(None, (self.process, self.wide_process)):
+            process.stop()
 
     def check(self):
-        self.process.check()
+        for process in filter(None, (self.process, self.wide_process)):
+            process.check()
 
-    def port(self, _tenant, _mode):
-        return self.listen
+    def port(self, _tenant, lane):
+        return self.wide()[1] if lane == WIDE else self.listen
 
-    def meter(self, _mode="simple"):
-        return Meter(self.process.pid)
+    def meter(self, lane=SHARED):
+        return Meter((self.wide()[0] if lane == WIDE else self.process).pid)
 
 
 class PgBouncer(System):
@@ -140,10 +168,10 @@ class PgBouncer(System):
         self.processes, self.ports = {}, {}
 
     def start(self):
-        for mode, pool in (("transaction", POOL), ("session", SESSION_POOL)):
+        for mode, pool in (("transaction", POOL), ("session", WIDE_POOL)):
             self.start_one(mode, pool)
-        for mode in ("simple", PREPARED):
-            until(lambda mode=mode: self.first_query("cyberdyne", mode), self.processes[pooling(mode)])
+        for lane in (SHARED, SESSION):
+            until(lambda lane=lane: self.first_query("cyberdyne", lane), self.processes[pooling(lane)])
 
     def start_one(self, mode, pool):
         # Where its account may go.
@@ -187,22 +215,22 @@ class PgBouncer(System):
         for process in self.processes.values():
             process.check()
 
-    def environment(self, tenant, mode="simple"):
-        return super().environment(tenant, mode) | {"PGDATABASE": tenant}
+    def environment(self, tenant, lane=SHARED):
+        return super().environment(tenant, lane) | {"PGDATABASE": tenant}
 
     def path(self, _tenant):
         # By connect_query: it takes no `options`.
         return {}
 
-    def port(self, _tenant, mode):
-        return self.ports[pooling(mode)]
+    def port(self, _tenant, lane):
+        return self.ports[pooling(lane)]
 
-    def meter(self, mode="simple"):
-        return Meter(self.processes[pooling(mode)].pid)
+    def meter(self, lane=SHARED):
+        return Meter(self.processes[pooling(lane)].pid)
 
 
-def pooling(mode):
-    return "session" if mode == PREPARED else "transaction"
+def pooling(lane):
+    return "transaction" if lane == SHARED else "session"
 
 
 def write_secret(path, text):

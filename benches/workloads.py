@@ -6,7 +6,7 @@ import streams
 import tables
 from cases import EVERYBODY, WITHOUT_FDW, Case, Workload
 from load import pgbench
-from systems import PREPARED
+from systems import POOL, PREPARED, WIDE
 from tables import TENANT
 
 MODES = ["simple", "extended", PREPARED]
@@ -34,7 +34,7 @@ def built_in_script(name, script, mode, clients):
         retries = 100_000 if writes and system.name == "fdw" else 0
         return pgbench(
             system, TENANT, mode=mode, clients=bench.clients(clients), script=script, retries=retries,
-            **bench.timed(weight),
+            lane=WIDE if writes and mode == PREPARED and clients > POOL else None, **bench.timed(weight),
         )
 
     everybody = clients in (1, 16) and mode == "simple"
