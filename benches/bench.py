@@ -17,6 +17,10 @@ from processes import Failure, many_files
 from run import PLACE, SCALE, TARGET
 
 
+# A part leaves it alone.
+WHOLE = "results.json"
+
+
 class Bench:
     """What the workloads are told."""
 
@@ -47,7 +51,7 @@ class Bench:
 
     def measure(self, workload):
         workload.prepare(self)
-        for repetition in range(1, self.options.reps + 1):
+        for repetition in range(0 if workload.warm else 1, self.options.reps + 1):
             for case in workload.cases:
                 for system in self.systems:
                     if system.name in case.systems:
@@ -58,6 +62,8 @@ class Bench:
         system.check()
         if "peak_kib" in found:
             found["peak_mb"] = found["peak_kib"] / 1024
+        if repetition == 0:
+            return
         command = found.pop("command")
         measured = figures.Measurement(workload.name, case.label, system.name, repetition, found, command)
         self.results.measurements.append(measured)
@@ -69,6 +75,10 @@ def measure(options):
     if options.list:
         for workload in chosen:
             print(f"{workload.name:24}{workload.title}")
+        return 0
+    if options.rewrite:
+        about, found = report.load(PLACE / WHOLE)
+        document.write(about, found, workloads.every(), targets.verdicts(found))
         return 0
     for binary in filter(None, (options.binary, options.against)):
         if not binary.exists():
@@ -98,7 +108,8 @@ def finish(bench, chosen, about):
     found = targets.verdicts(bench.results)
     judged = [verdict for verdict in found if verdict.met is not None]
     print("\n" + report.verdict_table(judged))
-    path = bench.place / "results.json"
+    whole = not (bench.options.only or bench.options.systems)
+    path = bench.place / (WHOLE if whole else "results-part.json")
     report.save(path, about, bench.results, bench.failures)
     print(f"\n{about['minutes']} minutes; all figures: {path}")
     for name, text in bench.failures:
@@ -106,15 +117,15 @@ def finish(bench, chosen, about):
     gaps = report.missing(bench.results, chosen, bench.systems)
     for gap in gaps:
         print(f"MISSING: {gap}")
-    if bench.options.write and len(judged) < len(found):
-        raise SystemExit("nothing is written: --write wants a whole run")
     if bench.options.write and not (bench.failures or gaps):
         document.write(about, bench.results, workloads.every(), found)
     return 1 if bench.failures or gaps else 0
 
 
 def settle(options):
-    """What was not said."""
+    """What was not said, and what does not go together."""
+    if options.write and (options.only or options.systems or options.smoke):
+        raise SystemExit("--write wants a whole run: leave out --only, --systems and --smoke")
     options.reps = options.reps or (1 if options.smoke else 3 if options.quick else 5)
     options.scale = 1 if options.smoke else SCALE
     options.binary = options.binary or TARGET / ("debug" if options.smoke else "release") / "veneer"
@@ -158,3 +169,4 @@ def attempt_all(bench, chosen):
         print("\n" + report.table(bench.results, workload), flush=True)
         for system in bench.systems:
             system.check()
+            system.rest()

@@ -27,3 +27,5 @@ class Workload:
     # What the table shows; the first is compared with direct.
     columns: list = field(default_factory=lambda: THROUGHPUT)
     prepare: Callable = lambda bench: None
+    # Once before the first repetition, unmeasured: so many backends take long to begin.
+    warm: bool = False

@@ -31,7 +31,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
-    "max_connections": "700",
+    "max_connections": "1200",
     "shared_buffers": "384MB",
     "fsync": "off",
     "synchronous_commit": "off",

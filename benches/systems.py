@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 
 import psycopg
 from clusters import DATABASE, FDW, PASSWORD, ROLE, SHARDS, TENANTS, free_port, until
@@ -36,6 +37,9 @@ class System:
 
     def check(self):
         """Raises when it has ended by itself."""
+
+    def rest(self):
+        """Gives back what only the last workload has needed."""
 
     def environment(self, tenant, lane=SHARED):
         """For a client of libpq that has the tenant's schema as its path."""
@@ -153,6 +157,11 @@ class Veneer(System):
         for process in filter(None, (self.process, self.wide_process)):
             process.check()
 
+    def rest(self):
+        if self.wide_process:
+            self.wide_process.stop()
+            self.wide_process = None
+
     def port(self, _tenant, lane):
         return self.wide()[1] if lane == WIDE else self.listen
 
@@ -196,6 +205,8 @@ class PgBouncer(System):
             f"pool_mode = {mode}",
             f"default_pool_size = {pool}",
             f"max_client_conn = {CLIENTS_MAX}",
+            # Until the next workload.
+            "server_idle_timeout = 60",
             # All of it would undo connect_query.
             "server_reset_query = DEALLOCATE ALL",
             "log_connections = 0",
@@ -204,7 +215,9 @@ class PgBouncer(System):
         ]
         write_secret(place / "pgbouncer.ini", "\n".join(lines) + "\n")
         self.processes[mode] = Process(
-            f"PgBouncer ({mode} mode)", [program("pgbouncer"), place / "pgbouncer.ini"], place / "log", account=ACCOUNT
+            f"PgBouncer ({mode} mode)", [program("pgbouncer"), place / "pgbouncer.ini"], place / "log", account=ACCOUNT,
+            # SIGINT would wait for the clients.
+            stop=signal.SIGTERM,
         )
 
     def stop(self):

@@ -85,8 +85,9 @@ def tenants(results):
     found = []
     for told in ("1 client", "16 clients"):
         one, two = (("tenants", f"{count}, {told}", "veneer") for count in ("one tenant", "two tenants"))
-        found.append((told, results.ratio(two, one, "tps")))
-    return Verdict("two tenants on two shards in turn", "≥ 0.95 × one tenant", parts(found, at_least(0.95)))
+        rate, used = results.ratio(two, one, "tps"), results.ratio(two, one, "cpu")
+        found += [(f"{told}, throughput", rate, at_least(0.95)(rate)), (f"{told}, CPU", used, at_most(1.05)(used))]
+    return Verdict("two tenants on two shards in turn", "within 5 % of one tenant", found)
 
 
 def literals(results):

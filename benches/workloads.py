@@ -40,4 +40,5 @@ def built_in_script(name, script, mode, clients):
     everybody = clients in (1, 16) and mode == "simple"
     told = f"{clients} client{'s' * (clients > 1)}"
     case = Case("", run, EVERYBODY if everybody else WITHOUT_FDW)
-    return Workload(f"{name}-{mode}-{clients}", f"pgbench {script}, {mode}, {told}", [case])
+    warm = mode == PREPARED and clients > POOL
+    return Workload(f"{name}-{mode}-{clients}", f"pgbench {script}, {mode}, {told}", [case], warm=warm)
