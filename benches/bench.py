@@ -16,7 +16,6 @@ from clusters import World
 from processes import Failure, many_files
 from run import PLACE, SCALE, TARGET
 
-
 # A part leaves it alone.
 WHOLE = "results.json"
 
@@ -32,6 +31,7 @@ class Bench:
         self.direct = systems.Direct(world)
         self.megabytes = 10 if options.smoke else 1000
         self.idlers = 50 if options.smoke else 10_000
+        self.calm_seconds = 0.1 if options.smoke else 1
         self.results = figures.Results()
         self.failures = []
 
@@ -57,6 +57,11 @@ class Bench:
                     if system.name in case.systems:
                         self.one(workload, case, system, repetition)
 
+    def failed(self, name, failure):
+        """Told at once and once more in the end."""
+        self.failures.append((name, str(failure)))
+        print(f"\n{name} FAILED: {failure}", file=sys.stderr, flush=True)
+
     def one(self, workload, case, system, repetition):
         found = case.run(self, system)
         system.check()
@@ -70,6 +75,7 @@ class Bench:
 
 
 def measure(options):
+    """Everything; what the process is to exit with."""
     settle(options)
     chosen = chosen_workloads(options.only)
     if options.list:
@@ -83,11 +89,11 @@ def measure(options):
     for binary in filter(None, (options.binary, options.against)):
         if not binary.exists():
             raise SystemExit(f"{binary} is missing: run `cargo build --release`, or name another with --binary")
-    many_files(systems.CLIENTS_MAX + 2000)
+    place = PLACE / "smoke" if options.smoke else PLACE
+    place.mkdir(exist_ok=True)
     began = time.monotonic()
     try:
-        place = PLACE / "smoke" if options.smoke else PLACE
-        place.mkdir(exist_ok=True)
+        many_files(systems.CLIENTS_MAX + 2000)
         world = World(place, options.scale)
         with world.running():
             tables.fill(world)
@@ -99,7 +105,7 @@ def measure(options):
     except Failure as failure:
         print(f"\n{failure}", file=sys.stderr)
         return 1
-    about["minutes"] = round((time.monotonic() - began) / 60, 1)
+    about |= {"load_after": machine.load(), "minutes": round((time.monotonic() - began) / 60, 1)}
     return finish(bench, chosen, about)
 
 
@@ -107,7 +113,9 @@ def finish(bench, chosen, about):
     """Writes everything down; 1 if something failed or is missing."""
     found = targets.verdicts(bench.results)
     judged = [verdict for verdict in found if verdict.met is not None]
-    print("\n" + report.verdict_table(judged))
+    # A smoke test's figures say nothing.
+    if judged and not bench.options.smoke:
+        print("\n" + report.verdict_table(judged))
     whole = not (bench.options.only or bench.options.systems)
     path = bench.place / (WHOLE if whole else "results-part.json")
     report.save(path, about, bench.results, bench.failures)
@@ -164,9 +172,12 @@ def attempt_all(bench, chosen):
         try:
             bench.measure(workload)
         except Failure as failure:
-            bench.failures.append((workload.name, str(failure)))
-            print(f"\n{workload.name} FAILED: {failure}", file=sys.stderr, flush=True)
+            bench.failed(workload.name, failure)
         print("\n" + report.table(bench.results, workload), flush=True)
         for system in bench.systems:
-            system.check()
             system.rest()
+            try:
+                system.check()
+            except Failure as failure:
+                # Nothing can be measured without it.
+                return bench.failed(system.name, failure)

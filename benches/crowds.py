@@ -41,12 +41,12 @@ def idle(bench, system):
     lone = fresh(bench, system)
     try:
         lone.start()
-        return asyncio.run(sit(lone, bench.idlers))
+        return asyncio.run(sit(lone, bench.idlers, bench.calm_seconds))
     finally:
         lone.stop()
 
 
-async def sit(system, count):
+async def sit(system, count, calm_seconds):
     """Memory per client, after the login and after a first statement."""
     meter, environment = system.meter(), system.environment(TENANT)
     turns, idlers = asyncio.Semaphore(AT_ONCE), []
@@ -70,7 +70,7 @@ async def sit(system, count):
     except TimeoutError:
         raise Failure(f"{len(idlers)} of {count} clients were there after {LOGIN_SECONDS_MAX} s") from None
     # What a proxy does about buffers that are not used any more, it may do now.
-    await asyncio.sleep(1)
+    await asyncio.sleep(calm_seconds)
     rss = meter.memory()[0]
     # They are still there.
     await asyncio.gather(*(idler.ask("SELECT 1") for idler in idlers[:: max(count // 10, 1)]))

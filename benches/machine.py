@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clusters import SETTINGS
 from processes import program
-from run import ROOT
+from run import ROOT, TARGET
 from systems import POOL
 
 
@@ -20,9 +20,9 @@ def about(options):
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": load(),
         "versions": {
-            "veneer": f"{said(options.binary, '--version')}, {commit()}",
+            "veneer": f"{said(options.binary, '--version')} ({commit() if options.binary.is_relative_to(TARGET) else options.binary})",
             "PostgreSQL": said(program("postgres"), "--version"),
             "PgBouncer": said(program("pgbouncer"), "--version"),
             "pgbench": said(program("pgbench"), "--version"),
@@ -41,11 +41,16 @@ def told(found):
     """A few lines for people."""
     versions = found["versions"]
     return "\n".join([
-        f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Linux {found['kernel']}; load {found['load_before']}",
+        f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Linux {found['kernel']}; load before it began: {found['load_before']}",
         "; ".join(versions.values()),
         f"{found['repetitions']} interleaved repetitions of {found['seconds']} or {2 * found['seconds']} s; pgbench scale {found['scale']}; "
         f"{found['pool']} backends per pool; SCRAM everywhere; TCP on loopback; fsync and synchronous_commit off everywhere",
     ])
+
+
+def load():
+    """What else the machine does: before the run, nothing should be best."""
+    return round(os.getloadavg()[0], 2)
 
 
 def cpu():

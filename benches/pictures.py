@@ -13,7 +13,7 @@ from matplotlib import pyplot  # noqa: E402 the kind of output is chosen first
 COLOURS = {"direct": "#9aa5b1", "veneer": "#1f6feb", "before": "#8fb8f6", "pgbouncer": "#e08e1b", "fdw": "#b3423f"}
 MODES = ["simple", "extended", "prepared"]
 CLIENTS = [1, 16, 64, 256]
-WIDTH_IN, HEIGHT_IN = 9, 3.2
+WIDTH_IN, HEIGHT_IN = 10, 3.2
 
 
 def draw(results, folder):
@@ -71,10 +71,11 @@ def picture(results, path, panels, title, systems=tuple(TITLES), logarithmic=Fal
         return None
     figure, axes = pyplot.subplots(1, len(panels), figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained", squeeze=False)
     for axis, (told, groups, column) in zip(axes[0], panels, strict=True):
-        bars(results, axis, groups, column, shown)
-        axis.set_title(told, fontsize=9)
         if logarithmic:
             axis.set_yscale("log")
+            axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        bars(results, axis, groups, column, shown)
+        axis.set_title(told, fontsize=9)
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[system]) for system in shown]
     figure.legend(handles, [TITLES[system] for system in shown], loc="outside lower center", ncols=len(shown), frameon=False)
     figure.suptitle(title, fontsize=10)
@@ -93,7 +94,7 @@ def bars(results, axis, groups, column, systems):
                 median, least, most = found
                 axis.bar(place + (i - (len(systems) - 1) / 2) * width, median, width * 0.92, color=COLOURS[system],
                          yerr=[[median - least], [most - median]], error_kw={"elinewidth": 0.8, "ecolor": "#333"})
-    axis.set_xticks(range(len(groups)), [label for label, _ in groups])
+    axis.set_xticks(range(len(groups)), [label for label, _ in groups], fontsize=8)
     axis.grid(axis="y", color="#ddd", linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     axis.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.6g}"))

@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import pwd
+import re
 import resource
 import shutil
 import signal
@@ -19,6 +21,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 RESET_PEAK = "5"
 # PostgreSQL's packages make the first; every Unix has the second.
 LESSER_ACCOUNTS = ["postgres", "nobody"]
+# Parents of directories that packages use, one per version.
+VERSIONED_PLACES = ["/usr/lib/postgresql", "/opt/homebrew/opt"]
 
 
 class Failure(Exception):
@@ -51,16 +55,21 @@ def reaches(directory):
     return subprocess.run(command, cwd="/", stderr=subprocess.DEVNULL, check=False, **ACCOUNT).returncode == 0
 
 
+@functools.cache
 def program(name):
-    """Server programs are not on PATH on Debian."""
-    places = ["/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt"]
+    """Clients of the server's version if there are any: Debian's on PATH are scripts that look for one first."""
+    if name in ("psql", "pgbench"):
+        beside = Path(program("postgres")).with_name(name)
+        if beside.exists():
+            return str(beside)
+    # Server programs are not on PATH on Debian.
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/pgsql/bin")
     if found:
         return found
-    versions = [path for place in places for path in Path(place).glob(f"*/bin/{name}")]
+    versions = [path for place in VERSIONED_PLACES for path in Path(place).glob(f"*/bin/{name}")]
     if not versions:
         raise Failure(f"`{name}` was not found: run tests/setup.sh bench")
-    return str(max(versions, key=lambda path: [int(part) for part in path.parts[-3].split("@")[-1].split(".") if part.isdigit()]))
+    return str(max(versions, key=lambda path: int(re.sub(r"\D", "", path.parts[-3]) or 0)))
 
 
 def many_files(wanted):
