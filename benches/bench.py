@@ -74,7 +74,7 @@ class Bench:
         self.results.measurements.append(measured)
 
 
-def measure(options):
+def measure(options, place):
     """Everything; what the process is to exit with."""
     settle(options)
     chosen = chosen_workloads(options.only)
@@ -89,8 +89,6 @@ def measure(options):
     for binary in filter(None, (options.binary, options.against)):
         if not binary.exists():
             raise SystemExit(f"{binary} is missing: run `cargo build --release`, or name another with --binary")
-    place = PLACE / "smoke" if options.smoke else PLACE
-    place.mkdir(exist_ok=True)
     began = time.monotonic()
     try:
         many_files(systems.CLIENTS_MAX + 2000)
@@ -162,7 +160,8 @@ def chosen_systems(options, world):
     wanted = options.systems.split(",")
     unknown = set(wanted) - {system.name for system in every}
     if unknown:
-        raise SystemExit(f"no system is called `{unknown.pop()}`" + ("" if options.against else " (`before` needs --against)"))
+        hint = "" if options.against else " (`before` wants --against)"
+        raise SystemExit(f"no system is called `{unknown.pop()}`{hint}")
     return [system for system in every if system.name in wanted]
 
 

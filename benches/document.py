@@ -1,7 +1,8 @@
 """docs/performance.md: what is in it is written by a run, but for what stands above it."""
 
+import re
+
 import machine
-import pictures
 import report
 from run import ROOT
 
@@ -20,7 +21,10 @@ CHAPTERS = [
 
 
 def write(about, results, workloads, verdicts):
-    drawn = dict(pictures.draw(results, PICTURES))
+    # It takes a second to load.
+    import pictures
+
+    drawn = pictures.draw(results, PICTURES)
     parts = [machine_text(about), "## Targets", markdown(report.verdict_rows(verdicts), left=4)]
     for title, names, shown in CHAPTERS:
         parts.append(f"## {title}")
@@ -52,9 +56,7 @@ def chapter(results, workload):
 
 def shortened(command):
     """As one would type it at the root of the project."""
-    for path in (f"{ROOT}/", "/usr/bin/", "/usr/local/bin/"):
-        command = command.replace(path, "")
-    return command
+    return re.sub(r"^/\S*/bin/", "", command).replace(f"{ROOT}/", "")
 
 
 def machine_text(about):

@@ -21,7 +21,9 @@ LOGIN_SECONDS_MAX = 15
 THREADS_MAX = 2
 
 
-def pgbench(system, tenant, *, mode="simple", clients, seconds=None, transactions=None, script, more=(), retries=0, lane=None):
+def pgbench(
+    system, tenant, *, mode="simple", clients, seconds=None, transactions=None, script, more=(), retries=0, lane=None
+):
     """One run; figures for `script` (a file, or the name of one of its own)."""
     command = [program("pgbench"), "-n", "-M", mode, "-c", clients, "-j", min(clients, THREADS_MAX)]
     command += ["-f", script] if isinstance(script, Path) else ["-b", script]
@@ -122,6 +124,8 @@ class Samples:
         end = self.taken[-1][0]
         begin, end = end - seconds * (1 - MARGIN), end - seconds * MARGIN
         inside = [sample for sample in self.taken if begin <= sample[0] <= end]
+        if len(inside) < 2:
+            raise Failure("this machine is so busy that the proxy was not watched")
         first, last = inside[0], inside[-1]
         return self.between(first, last, rate * (last[0] - first[0]))
 

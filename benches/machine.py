@@ -14,6 +14,7 @@ from systems import POOL
 
 
 def about(options):
+    revision = commit() if options.binary.is_relative_to(TARGET) else "of another place"
     return {
         "measured": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": cpu(),
@@ -22,7 +23,7 @@ def about(options):
         "kernel": platform.release(),
         "load_before": load(),
         "versions": {
-            "veneer": f"{said(options.binary, '--version')} ({commit() if options.binary.is_relative_to(TARGET) else options.binary})",
+            "veneer": f"{said(options.binary, '--version')} ({revision})",
             "PostgreSQL": said(program("postgres"), "--version"),
             "PgBouncer": said(program("pgbouncer"), "--version"),
             "pgbench": said(program("pgbench"), "--version"),
@@ -39,11 +40,12 @@ def about(options):
 
 def told(found):
     """A few lines for people."""
-    versions = found["versions"]
+    seconds, versions = found["seconds"], found["versions"]
     return "\n".join([
-        f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Linux {found['kernel']}; load before it began: {found['load_before']}",
+        f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Linux {found['kernel']}; "
+        f"load before it began: {found['load_before']}",
         "; ".join(versions.values()),
-        f"{found['repetitions']} interleaved repetitions of {found['seconds']} or {2 * found['seconds']} s; pgbench scale {found['scale']}; "
+        f"{found['repetitions']} interleaved repetitions of {seconds} or {2 * seconds} s; pgbench scale {found['scale']}; "
         f"{found['pool']} backends per pool; SCRAM everywhere; TCP on loopback; fsync and synchronous_commit off everywhere",
     ])
 
@@ -68,7 +70,8 @@ def said(*command):
 
 def commit():
     revision = git("rev-parse", "--short", "HEAD") or "no revision"
-    return revision + (" with changes" if git("status", "--porcelain", "--untracked-files=no", "--", "src", "Cargo.toml") else "")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "Cargo.toml", "Cargo.lock")
+    return revision + (" with changes" if changed else "")
 
 
 def git(*arguments):

@@ -23,16 +23,17 @@ def main():
             sys.exit(f"{PYTHON} is missing: run tests/setup.sh bench")
         os.execv(PYTHON, [PYTHON, __file__, *sys.argv[1:]])
     signal.signal(signal.SIGTERM, interrupted)
-    PLACE.mkdir(parents=True, exist_ok=True)
-    with open(PLACE / "lock", "w") as lock:
+    place = PLACE / "smoke" if options.smoke else PLACE
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"another run is at work in {PLACE}")
+            sys.exit(f"another run is at work in {place}")
         from bench import measure
 
         try:
-            sys.exit(measure(options))
+            sys.exit(measure(options, place))
         except KeyboardInterrupt:
             sys.exit("Interrupted: everything is stopped")
 
@@ -46,13 +47,13 @@ def parse():
     parser.add_argument("--only", metavar="NAME[,NAME]", help="only these workloads; * stands for any letters")
     parser.add_argument("--systems", metavar="NAME[,NAME]", help="only these: direct, veneer, before, pgbouncer, fdw")
     parser.add_argument("--reps", type=int, help="repetitions (5; with --quick 3)")
-    parser.add_argument("--seconds", type=int, default=1, help="seconds of a timed run (1; what has a target: twice that)")
+    parser.add_argument("--seconds", type=int, default=1, help="of a timed run (1; what has a target: twice that)")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--smoke", action="store_true", help="everything once and tiny: does it work at all?")
     parser.add_argument("--binary", type=Path, help="veneer's program (target/release/veneer)")
     parser.add_argument("--against", type=Path, metavar="BINARY", help="another one, measured as `before`")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and docs/bench")
-    parser.add_argument("--rewrite", action="store_true", help="write them from the last whole run's figures, and measure nothing")
+    parser.add_argument("--rewrite", action="store_true", help="write them from the last whole run; measure nothing")
     parser.add_argument("--list", action="store_true", help="tell the workloads, and measure nothing")
     return parser.parse_args()
 

@@ -64,7 +64,7 @@ class System:
     def first_query(self, tenant, lane=SHARED):
         env = self.environment(tenant, lane)
         with psycopg.connect(
-            host=env["PGHOST"], port=env["PGPORT"], dbname=env["PGDATABASE"], user=ROLE, password=PASSWORD,
+            host=env["PGHOST"], port=env["PGPORT"], dbname=env["PGDATABASE"], user=ROLE, password=PASSWORD, sslmode="disable",
             options=env.get("PGOPTIONS", ""), autocommit=True, connect_timeout=10,
         ) as conn:
             # No parameters, so that nothing is prepared.

@@ -53,10 +53,9 @@ def fill(world):
                 point_to(world)
             continue
         print(f"Filling {name} …", flush=True)
-        for dbname in ("postgres",):
-            with cluster.connect(dbname) as conn:
-                conn.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-                conn.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+        with cluster.connect() as conn:
+            conn.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            conn.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
         if name == FDW:
             make_foreign(world)
         else:
