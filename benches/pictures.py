@@ -85,7 +85,7 @@ def crowds():
     panels = [
         Panel("10,000 idle clients", "kib_each", [("KiB each", ("idle", ""))]),
         Panel("tenants: start, s", "start_s", sizes),
-        Panel("tenants: RSS at start, MB", "rss_start_mb", sizes),
+        Panel("tenants: RSS, MB", "rss_mb", sizes),
         Panel("tenants: CPU s / 100k tx", "cpu", sizes),
     ]
     return Picture("crowds.svg", "many clients, many tenants", panels)

@@ -23,7 +23,6 @@ HEADINGS = {
     "kib_each": "KiB / client",
     "kib_each_silent": "before it asked",
     "rss_mb": "RSS MB",
-    "rss_start_mb": "RSS MB at start",
     "login_s": "all logged in, s",
     "start_s": "first answer after s",
 }
