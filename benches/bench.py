@@ -74,18 +74,20 @@ class Bench:
         self.results.measurements.append(measured)
 
 
+def list_workloads(options):
+    for workload in chosen_workloads(options.only):
+        print(f"{workload.name:24}{workload.title}")
+
+
+def rewrite():
+    """The documents, from what the last whole run has left."""
+    about, found = report.load(PLACE / WHOLE)
+    document.write(about, found, workloads.every(), targets.verdicts(found))
+
+
 def measure(options, place):
     """Everything; what the process is to exit with."""
-    settle(options)
     chosen = chosen_workloads(options.only)
-    if options.list:
-        for workload in chosen:
-            print(f"{workload.name:24}{workload.title}")
-        return 0
-    if options.rewrite:
-        about, found = report.load(PLACE / WHOLE)
-        document.write(about, found, workloads.every(), targets.verdicts(found))
-        return 0
     for binary in filter(None, (options.binary, options.against)):
         if not binary.exists():
             raise SystemExit(f"{binary} is missing: run `cargo build --release`, or name another with --binary")

@@ -11,8 +11,6 @@ from systems import PREPARED, SESSION, SHARED
 
 # Beyond the seconds that it is to run.
 GRACE_SECONDS = 60
-# Of a timed run, what is left out at both ends: connecting, and the last answers.
-MARGIN = 0.05
 PER = 100_000
 # What one login takes at first guess, on the clients' side mostly; and how long all may take.
 LOGIN_SECONDS = 0.005
@@ -58,7 +56,7 @@ def watched(command, meter, env, limit):
     if limit is None:
         figures |= samples.in_all(figures["transactions"])
     else:
-        figures |= samples.per_transaction(figures["seconds"], figures["tps"])
+        figures |= samples.since_logins(figures["seconds"], figures["transactions"])
     return figures | memory(meter) | told
 
 
@@ -90,7 +88,7 @@ def memory(meter):
 
 
 class Samples:
-    """What a process used, at many moments of a run, so that its steady part can be cut out."""
+    """What a process used, at many moments of a run, so that the logins before it can be cut off."""
 
     def __init__(self, meter):
         self.meter, self.taken = meter, []
@@ -117,17 +115,21 @@ class Samples:
                 return
             self.done.wait(self.meter.every)
 
-    def per_transaction(self, seconds, rate):
-        """CPU seconds per 100,000 transactions, of a run that ended just now."""
+    def since_logins(self, seconds, transactions):
+        """CPU seconds per 100,000 transactions, of a run of so many seconds that ended just now."""
         if len(self.taken) < 2:
             raise Failure("the proxy ended during the run")
-        end = self.taken[-1][0]
-        begin, end = end - seconds * (1 - MARGIN), end - seconds * MARGIN
-        inside = [sample for sample in self.taken if begin <= sample[0] <= end]
-        if len(inside) < 2:
-            raise Failure("this machine is so busy that the proxy was not watched")
-        first, last = inside[0], inside[-1]
-        return self.between(first, last, rate * (last[0] - first[0]))
+        last = self.taken[-1]
+        return self.between(self.at(last[0] - seconds), last, transactions)
+
+    def at(self, moment):
+        """What had been used at a moment, between two samples in proportion."""
+        later = next(i for i, sample in enumerate(self.taken) if sample[0] >= moment)
+        if later == 0:
+            return self.taken[0]
+        before, after = self.taken[later - 1], self.taken[later]
+        share = (moment - before[0]) / (after[0] - before[0])
+        return tuple(one + (other - one) * share for one, other in zip(before, after, strict=True))
 
     def in_all(self, transactions):
         if len(self.taken) < 2:

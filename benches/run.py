@@ -22,6 +22,11 @@ def main():
         if not PYTHON.exists():
             sys.exit(f"{PYTHON} is missing: run tests/setup.sh bench")
         os.execv(PYTHON, [PYTHON, __file__, *sys.argv[1:]])
+    import bench
+
+    bench.settle(options)
+    if options.list or options.rewrite:
+        return bench.list_workloads(options) if options.list else bench.rewrite()
     signal.signal(signal.SIGTERM, interrupted)
     place = PLACE / "smoke" if options.smoke else PLACE
     place.mkdir(parents=True, exist_ok=True)
@@ -30,10 +35,8 @@ def main():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"another run is at work in {place}")
-        from bench import measure
-
         try:
-            sys.exit(measure(options, place))
+            sys.exit(bench.measure(options, place))
         except KeyboardInterrupt:
             sys.exit("Interrupted: everything is stopped")
 
