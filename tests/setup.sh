@@ -40,7 +40,7 @@ install='set -e
     mkdir -p '${no_cluster%/*}'
     echo "create_main_cluster = false" > '$no_cluster'
     if ! [ -e '$no_service' ]; then
-        ours="\$ours $no_service"
+        ours="$ours '$no_service'"
         printf "#!/bin/sh\\nexit 101\\n" > '$no_service'
         chmod 755 '$no_service'
     fi
