@@ -22,8 +22,9 @@ conformance:        ## real suites directly on PostgreSQL and through veneer
 	@python3 tests/conformance/run.py --write
 lint:               ## formatting, clippy, dependencies
 	@tests/lint.sh
-bench:              ## (none yet)
-	@echo "There are no benchmarks yet"
+bench:              ## direct, veneer, PgBouncer and postgres_fdw side by side (BENCH_ARGS=--help)
+	@tests/setup.sh bench && cargo build --quiet --release
+	@python3 benches/run.py $(BENCH_ARGS)
 bench-pieces:       ## what each piece of a query's way costs (criterion)
 	@cargo bench --bench pieces
 clean:              ## remove what was built and the demo's data

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a fresh Debian lacks besides Rust, or says exactly what to install.
-# With the argument `tests` it also makes the Python environment of the client tests.
+# With the argument `tests` or `bench` it also gets what those want, a Python environment included.
 set -eu
 
 usable() { command -v "$1" >/dev/null 2>&1; }
@@ -22,15 +22,28 @@ any /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* \
     && any /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib*/clang/*/include/stddef.h \
         /opt/homebrew/opt/llvm/lib/clang /Library/Developer/CommandLineTools \
     || need libclang-dev
-[ "${1-}" != tests ] || python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+[ -z "${1-}" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+if [ "${1-}" = bench ]; then
+    usable pgbench || any /usr/lib/postgresql/*/bin/pgbench /usr/local/pgsql/bin/pgbench \
+        /opt/homebrew/opt/postgresql*/bin/pgbench || need postgresql-contrib
+    usable pgbouncer || any /usr/sbin/pgbouncer || need pgbouncer
+fi
 
-# Debian starts a cluster of its own with a new server package. Nobody asked for one.
+# Debian starts a cluster of its own with a new server package, and a pooler with pgbouncer's.
+# Nobody asked for them.
 no_cluster=/etc/postgresql-common/createcluster.d/veneer-setup.conf
+no_service=/usr/sbin/policy-rc.d
 install='set -e
     export DEBIAN_FRONTEND=noninteractive
-    trap "rm -f '$no_cluster'" EXIT
+    ours='$no_cluster'
+    trap "rm -f \$ours" EXIT
     mkdir -p '${no_cluster%/*}'
     echo "create_main_cluster = false" > '$no_cluster'
+    if ! [ -e '$no_service' ]; then
+        ours="$ours '$no_service'"
+        printf "#!/bin/sh\\nexit 101\\n" > '$no_service'
+        chmod 755 '$no_service'
+    fi
     apt-get update -q
     apt-get install -q -y --no-install-recommends "$@"'
 
@@ -49,10 +62,12 @@ fi
 
 usable cargo || { echo "Missing: Rust. See https://rustup.rs" >&2; exit 1; }
 
-[ "${1-}" = tests ] || exit 0
 # Made anew when the list of packages changes.
-venv=${CARGO_TARGET_DIR:-target}/venv
-wanted=tests/requirements.txt
+case ${1-} in
+    tests) venv=${CARGO_TARGET_DIR:-target}/venv wanted=tests/requirements.txt ;;
+    bench) venv=${CARGO_TARGET_DIR:-target}/bench/venv wanted=benches/requirements.txt ;;
+    *) exit 0 ;;
+esac
 cmp -s "$wanted" "$venv/installed.txt" && exit 0
 echo "Making $venv" >&2
 rm -rf "$venv"
