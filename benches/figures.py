@@ -38,6 +38,12 @@ class Results:
         both = [above[rep] / below[rep] for rep in above if rep in below and below[rep]]
         return spread(both)
 
+    def change(self, workload, case, other, system, control, figure):
+        """What another case costs the system more than it costs the control, which pays for it, too."""
+        series = [self.series(workload, label, who, figure) for who in (system, control) for label in (case, other)]
+        reps = set.intersection(*(set(one) for one in series))
+        return spread(one[rep] / two[rep] / (three[rep] / four[rep]) for one, two, three, four in [series] for rep in reps)
+
     def rows(self, workload):
         """(case, system) in the order in which they were measured."""
         return list(dict.fromkeys((m.case, m.system) for m in self.measurements if m.workload == workload))

@@ -91,9 +91,10 @@ def tenants(results):
 
 
 def literals(results):
-    unique, repeated = (("literals", label, "veneer") for label in ("unique", "repeated"))
-    rate, used = results.ratio(unique, repeated, "tps"), results.ratio(unique, repeated, "cpu")
-    found = [("throughput", rate, at_least(0.95)(rate)), ("CPU", used, at_most(1.05)(used))]
+    """pgbench and PostgreSQL have more to do with them, too: that is not counted."""
+    rate = results.change("literals", "unique", "repeated", "veneer", "direct", "tps")
+    used = results.change("literals", "unique", "repeated", "veneer", "pgbouncer", "cpu")
+    found = [("throughput, beyond direct", rate, at_least(0.95)(rate)), ("CPU, beyond PgBouncer", used, at_most(1.05)(used))]
     return Verdict("unique literals", "within 5 % of repeated text", found)
 
 
