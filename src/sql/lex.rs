@@ -48,6 +48,31 @@ impl<'a> Lexer<'a> {
         Self { sql, at: 0 }
     }
 
+    /// Passes over words, white space and marks among which no literal begins: most of a text. True
+    /// when there was any.
+    pub fn skip_plain(&mut self) -> bool {
+        let start = self.at;
+        while let Some(&byte) = self.sql.get(self.at) {
+            let class = CLASSES[usize::from(byte)];
+            let begun = self.at;
+            if class & WORD_START != 0 {
+                self.skip_while(is_word);
+                if self.at == begun + 1 && matches!(self.peek(0), b'\'' | b'"' | b'&') {
+                    // `e'…'`, `U&"…"`: not a word of its own.
+                    self.at = begun;
+                    break;
+                }
+            } else if class & PLAIN != 0 {
+                self.at += 1;
+            } else if byte == b'.' && !matches!(self.peek(1), b'.' | b'0'..=b'9') {
+                self.at += 1;
+            } else {
+                break;
+            }
+        }
+        start < self.at
+    }
+
     fn peek(&self, ahead: usize) -> u8 {
         // NUL stands for the end; the guard refuses texts that hold one.
         self.sql.get(self.at + ahead).copied().unwrap_or(0)
@@ -296,6 +321,8 @@ const SPACE: u8 = 1;
 const WORD_START: u8 = 2;
 const WORD: u8 = 4;
 const OPERATOR: u8 = 8;
+/// Is a token, or none, whatever stands beside it.
+const PLAIN: u8 = 16;
 
 /// What each byte may be; one look-up instead of a chain of comparisons, as this is run for every
 /// byte of every statement.
@@ -305,7 +332,8 @@ static CLASSES: [u8; 256] = {
     while at < 256 {
         let byte = at as u8;
         classes[at] = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => SPACE,
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => SPACE | PLAIN,
+            b',' | b';' | b'(' | b')' | b'[' | b']' => PLAIN,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..=0xff => WORD_START | WORD,
             b'0'..=b'9' | b'$' => WORD,
             b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*'

@@ -11,7 +11,10 @@ pub fn write(sql: &[u8], shape: &mut Vec<u8>) -> bool {
     // What stands between two literals is copied at one go.
     let mut copied = 0;
     let mut after_bits = false;
-    for piece in Lexer::new(sql) {
+    let mut lexer = Lexer::new(sql);
+    loop {
+        after_bits &= !lexer.skip_plain();
+        let Some(piece) = lexer.next() else { break };
         let body = &sql[piece.start..piece.end];
         if piece.doubtful || (after_bits && body.starts_with(b"'")) {
             return false;
