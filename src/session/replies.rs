@@ -16,7 +16,7 @@ use crate::protocol::frame::reply;
 use crate::session::cancel::Aim;
 use crate::session::ledger::Promise;
 use crate::session::report::code;
-use crate::session::work::{Bond, Happened, Prefix, Work};
+use crate::session::work::{Bond, Happened, Prefix, Work, pass};
 use crate::session::{End, Pipeline, Place, Session};
 use crate::sql::{Act, Keep, Keeps, Text, Value};
 
@@ -35,12 +35,17 @@ const RESET_FRAME_BYTES_MAX: usize = 64 * 1024;
 impl Session {
     /// Moves replies to the client; tells whether any of them meant something, or was the last.
     pub(super) async fn take_replies(&mut self) -> Result<bool, End> {
+        if self.kept.is_empty() && !matches!(self.place, Place::Working(_)) {
+            return Ok(false);
+        }
         self.take_notifications()?;
         let mut any = false;
         let was_owed = matches!(&self.place, Place::Working(work) if !work.ledger.is_empty());
+        // All that has come moves on together, mostly in the buffer that it came in.
+        let mut passed = 0;
         while let Place::Working(work) = &mut self.place {
             let owed = work.ledger.len();
-            let relayed = work.relay(&mut self.client.outbox);
+            let relayed = work.scan(&mut self.client.outbox, &mut passed);
             if work.ours.take_if(|ours| *ours <= work.ledger.rounds().finished).is_some() {
                 self.listed.reach.set(Aim::At(work.target())).await;
             }
@@ -53,12 +58,14 @@ impl Session {
                 }
                 Ok(None) => break,
                 Err(fault) => {
+                    pass(&mut work.wire().inbox, &mut self.client.outbox, &mut passed);
                     self.fault(fault).await?;
                     return Ok(true);
                 }
             }
         }
         if let Place::Working(work) = &mut self.place {
+            pass(&mut work.wire().inbox, &mut self.client.outbox, &mut passed);
             // A request may have waited for the last of these.
             any |= was_owed && work.ledger.is_empty();
             if work.amiss && work.ledger.is_empty() {

@@ -26,6 +26,10 @@ const WHOLE_BIND_BYTES_MAX: usize = 64 * 1024;
 impl Session {
     /// Takes all requests that have come whole; tells whether there was any.
     pub(super) async fn take_requests(&mut self) -> Result<bool, End> {
+        if self.client.inbox.is_empty() && self.overlong.is_none() {
+            self.wanted_bytes = 0;
+            return Ok(false);
+        }
         // Taken out, so that a request can be read in place while the session acts on it.
         let mut inbox = std::mem::take(&mut self.client.inbox);
         let taken = self.take_all(&mut inbox).await;

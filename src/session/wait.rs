@@ -30,11 +30,11 @@ impl Session {
             return self.go_on_after(heard.unwrap_or(Err(Halt::End(End::Gone)))).await;
         }
         let is_idle = matches!(self.place, Place::Idle);
-        if is_idle {
-            self.client.give_back_if_empty();
-        }
         let heard = poll_fn(|cx| match self.poll(cx) {
-            Poll::Pending if is_idle => closing.as_mut().poll(cx).map(|()| Err(Halt::Closing)),
+            Poll::Pending if is_idle => {
+                self.client.give_back_if_empty();
+                closing.as_mut().poll(cx).map(|()| Err(Halt::Closing))
+            }
             heard => heard,
         });
         let heard = heard.await;

@@ -247,8 +247,7 @@ impl Work {
         }
     }
 
-    /// Moves what the shard has sent to the client, as far as it has come and there is room, up to
-    /// the first reply that means something to the session.
+    /// Moves what the shard has sent to the client: see [`Work::scan`].
     pub fn relay(&mut self, out: &mut BytesMut) -> Result<Option<Happened>, Fault> {
         let mut passed = 0;
         let happened = self.scan(out, &mut passed);
@@ -256,9 +255,14 @@ impl Work {
         happened
     }
 
-    /// `passed` counts the bytes at the front of the inbox that are the client's and not moved yet:
-    /// neighbouring frames travel in one copy.
-    fn scan(&mut self, out: &mut BytesMut, passed: &mut usize) -> Result<Option<Happened>, Fault> {
+    /// Looks through what the shard has sent, as far as it has come and there is room, up to the
+    /// first reply that means something to the session. `passed` counts the bytes at the front of
+    /// the inbox that are the client's and not moved yet: neighbouring frames travel together.
+    pub fn scan(
+        &mut self,
+        out: &mut BytesMut,
+        passed: &mut usize,
+    ) -> Result<Option<Happened>, Fault> {
         loop {
             while let Some((ours, text)) = self.ledger.ours() {
                 pass(&mut self.lease.backend().wire.inbox, out, passed);
