@@ -51,6 +51,8 @@ impl Session {
             Place::Lost(lost) => Engaged::Refused(lost.refusal()),
         };
         if let (Engaged::Ready, Place::Working(work)) = (&engaged, &self.place) {
+            // A backend may still be here from the round before, whose end has ended its book.
+            self.tracked.begin();
             self.affinity = router::affinity(self.affinity.as_ref(), text, plan, &work.shard.name);
         }
         if let (Statements::All, Engaged::Ready, Place::Working(work)) =

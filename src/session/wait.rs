@@ -52,13 +52,17 @@ impl Session {
 
         let mut takes_requests = has_room && !self.half_closed && !self.leaving;
         if let Place::Working(work) = &mut self.place {
+            let is_owed_nothing = work.ledger.is_empty();
             let wire = work.wire();
-            let was_full = OUTBOX_BYTES_MAX <= wire.outbox.len();
+            let (was_full, was_empty) =
+                (OUTBOX_BYTES_MAX <= wire.outbox.len(), wire.outbox.is_empty());
             if let Poll::Ready(Err(error)) = wire.poll_flush(cx) {
                 return Poll::Ready(Err(Halt::Lost(Some(error))));
             }
             let takes_more = wire.outbox.len() < OUTBOX_BYTES_MAX;
             ready |= was_full && takes_more;
+            // Nothing is owed for what has gone now: the backend may be free.
+            ready |= !was_empty && wire.outbox.is_empty() && is_owed_nothing;
             takes_requests &= takes_more;
             // A slow client stops the reads from its own backend, and no other.
             if has_room && wire.inbox.len() < INBOX_BYTES_MAX {

@@ -8,6 +8,7 @@ mod login;
 mod races;
 mod sql;
 mod state;
+mod stray;
 mod wire;
 
 use crate::support::served::{Veneer, Wanted};
