@@ -18,6 +18,8 @@ from run import PLACE, SCALE, TARGET
 
 # A part leaves it alone.
 WHOLE = "results.json"
+# What a whole run has so far.
+BEGUN = "results-begun.json"
 
 
 class Bench:
@@ -34,6 +36,9 @@ class Bench:
         self.calm_seconds = 0.1 if options.smoke else 1
         self.results = figures.Results()
         self.failures = []
+
+    def is_whole(self):
+        return not (self.options.only or self.options.systems or self.options.smoke)
 
     def timed(self, weight):
         """How long a run is, for pgbench."""
@@ -100,13 +105,29 @@ def measure(options, place):
             bench = Bench(options, world)
             about = machine.about(options)
             print(machine.told(about), flush=True)
+            left = resumed(bench, chosen, about) if options.resume else chosen
             with systems.running(bench.systems):
-                attempt_all(bench, chosen)
+                attempt_all(bench, left, about)
     except Failure as failure:
         print(f"\n{failure}", file=sys.stderr)
         return 1
     about |= {"load_after": machine.load(), "minutes": round((time.monotonic() - began) / 60, 1)}
     return finish(bench, chosen, about)
+
+
+def resumed(bench, chosen, about):
+    """Takes over what an interrupted run of the same program has finished; gives what is left."""
+    path = bench.place / BEGUN
+    if not path.exists():
+        raise SystemExit("no whole run was interrupted")
+    before, found = report.load(path)
+    if any(before[key] != about[key] for key in ("versions", "repetitions", "seconds", "scale")):
+        raise SystemExit("the run that was interrupted measured something else")
+    left = [workload for workload in chosen if report.missing(found, [workload], bench.systems)]
+    names = {workload.name for workload in left}
+    found.measurements = [measured for measured in found.measurements if measured.workload not in names]
+    bench.results = found
+    return left
 
 
 def finish(bench, chosen, about):
@@ -116,8 +137,7 @@ def finish(bench, chosen, about):
     # A smoke test's figures say nothing.
     if judged and not bench.options.smoke:
         print("\n" + report.verdict_table(judged))
-    whole = not (bench.options.only or bench.options.systems)
-    path = bench.place / (WHOLE if whole else "results-part.json")
+    path = bench.place / (WHOLE if bench.is_whole() else "results-part.json")
     report.save(path, about, bench.results, bench.failures)
     print(f"\n{about['minutes']} minutes; all figures: {path}")
     for name, text in bench.failures:
@@ -167,7 +187,7 @@ def chosen_systems(options, world):
     return [system for system in every if system.name in wanted]
 
 
-def attempt_all(bench, chosen):
+def attempt_all(bench, chosen, about):
     """Each workload; one that fails is told at once, and the others go on."""
     for workload in chosen:
         try:
@@ -175,6 +195,8 @@ def attempt_all(bench, chosen):
         except Failure as failure:
             bench.failed(workload.name, failure)
         print("\n" + report.table(bench.results, workload), flush=True)
+        if bench.is_whole():
+            report.save(bench.place / BEGUN, about, bench.results, bench.failures)
         for system in bench.systems:
             system.rest()
             try:

@@ -56,6 +56,7 @@ def parse():
     parser.add_argument("--binary", type=Path, help="veneer's program (target/release/veneer)")
     parser.add_argument("--against", type=Path, metavar="BINARY", help="another one, measured as `before`")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and docs/bench")
+    parser.add_argument("--resume", action="store_true", help="go on with a whole run that was interrupted")
     parser.add_argument("--rewrite", action="store_true", help="write them from the last whole run; measure nothing")
     parser.add_argument("--list", action="store_true", help="tell the workloads, and measure nothing")
     return parser.parse_args()

@@ -6,7 +6,7 @@ import signal
 
 import psycopg
 from clusters import DATABASE, FDW, PASSWORD, ROLE, SHARDS, TENANTS, free_port, until
-from processes import ACCOUNT, ClusterMeter, Meter, Process, give, program
+from processes import ACCOUNT, ClusterMeter, Failure, Meter, Process, give, program
 
 # Backends per shard and role, and per database of PgBouncer.
 POOL = 20
@@ -68,7 +68,9 @@ class System:
             options=env.get("PGOPTIONS", ""), autocommit=True, connect_timeout=10,
         ) as conn:
             # No parameters, so that nothing is prepared.
-            assert conn.execute("SELECT abalance FROM pgbench_accounts WHERE aid = 1").fetchall() == [(0,)]
+            found = conn.execute("SELECT aid FROM pgbench_accounts WHERE aid = 1").fetchall()
+            if found != [(1,)]:
+                raise Failure(f"{self.title} answers {found} for the first account of {tenant}")
 
 
 class Direct(System):
