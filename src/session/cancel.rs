@@ -30,9 +30,11 @@ pub struct Reach {
 #[derive(Debug, Default)]
 struct State {
     aim: Aim,
-    /// Cancels that are on their way to the shard. The backend is not handed on before their end.
-    under_way: usize,
-    /// Cancels that wait until what they must not hit has been answered.
+    /// A cancel is on its way to the shard. The backend is not handed on before its end.
+    under_way: bool,
+    /// Those who aim anew, once it has ended: no other cancel goes before them.
+    aiming: usize,
+    /// Cancels that wait: for those, or until what they must not hit has been answered.
     waiting: usize,
 }
 
@@ -52,11 +54,12 @@ impl Reach {
     /// Aims anew, once no cancel is under way. Every lease does this: without a cancel it is one
     /// short lock, and nobody is woken.
     pub async fn set(&self, aim: Aim) {
+        let mut turn = None;
         loop {
             let mut ended = pin!(self.ended.notified());
             {
                 let mut state = self.lock();
-                if state.under_way == 0 {
+                if !state.under_way {
                     state.aim = aim;
                     if 0 < state.waiting {
                         self.settled.notify_waiters();
@@ -65,7 +68,9 @@ impl Reach {
                 }
                 // Heard from here on, so that it is not missed between the two.
                 ended.as_mut().enable();
+                state.aiming += usize::from(turn.is_none());
             }
+            turn.get_or_insert(Turn(self));
             ended.await;
         }
     }
@@ -93,22 +98,23 @@ impl Reach {
 
     fn begin_cancel(&self, settled: Pin<&mut Notified<'_>>) -> Course<'_> {
         let mut state = self.lock();
+        let is_next = !state.under_way && state.aiming == 0;
         match &state.aim {
-            Aim::Nothing => Course::Over,
-            Aim::InLine => {
+            Aim::Nothing if is_next => Course::Over,
+            Aim::InLine if is_next => {
                 self.interrupt.notify_waiters();
                 Course::Over
             }
-            Aim::Soon => {
+            Aim::At(target) if is_next => {
+                let target = target.clone();
+                state.under_way = true;
+                Course::Go(target, UnderWay(self))
+            }
+            Aim::Nothing | Aim::InLine | Aim::Soon | Aim::At(_) => {
                 // Heard from here on, so that it is not missed between the two.
                 settled.enable();
                 state.waiting += 1;
                 Course::Wait(Waiting(self))
-            }
-            Aim::At(target) => {
-                let target = target.clone();
-                state.under_way += 1;
-                Course::Go(target, UnderWay(self))
             }
         }
     }
@@ -136,9 +142,23 @@ struct UnderWay<'r>(&'r Reach);
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.under_way -= 1;
-        if state.under_way == 0 {
-            self.0.ended.notify_waiters();
+        state.under_way = false;
+        self.0.ended.notify_waiters();
+        if state.aiming == 0 && 0 < state.waiting {
+            self.0.settled.notify_waiters();
+        }
+    }
+}
+
+/// The next to aim. Whoever gives up does not hold the cancels up.
+struct Turn<'r>(&'r Reach);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.aiming -= 1;
+        if state.aiming == 0 && 0 < state.waiting {
+            self.0.settled.notify_waiters();
         }
     }
 }

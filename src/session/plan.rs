@@ -70,8 +70,9 @@ impl Session {
         let plan = self
             .asking(&earlier, |asker| router::route(text, asker, &snapshot))
             .map_err(|refusal| report::refusal(&refusal))?;
-        // What may come back at a transaction's end is not among what is compared.
-        self.last_plan = (!goes_on).then(|| LastPlan {
+        // Of a single statement: the facts of many would be much to hold for who is idle, and what may
+        // come back at the end of a transaction within them is not among what is compared.
+        self.last_plan = matches!(text.statements[..], [_]).then(|| LastPlan {
             text: text.clone(),
             revision: snapshot.revision(),
             path: self.path_text.clone(),

@@ -284,8 +284,6 @@ impl Work {
                 continue;
             }
             if self.ledger.streams() {
-                let is_data =
-                    |header: Header| matches!(header.tag, reply::DATA_ROW | reply::COPY_DATA);
                 *passed += frame::run(&inbox[*passed..], is_data)?;
             }
             let rest = &inbox[*passed..];
@@ -351,6 +349,10 @@ impl Work {
             Event::Ready(To::Nobody) => None,
         })
     }
+}
+
+fn is_data(header: Header) -> bool {
+    matches!(header.tag, reply::DATA_ROW | reply::COPY_DATA)
 }
 
 /// By whatever path a client has reached such a value (a function, a text that was not parsed):

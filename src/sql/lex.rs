@@ -62,13 +62,13 @@ impl<'a> Lexer<'a> {
                     self.at = begun;
                     break;
                 }
-            } else if class & PLAIN != 0 {
-                self.at += 1;
-            } else if byte == b'.' && !matches!(self.peek(1), b'.' | b'0'..=b'9') {
-                self.at += 1;
-            } else {
+                continue;
+            }
+            let is_dot = byte == b'.' && !matches!(self.peek(1), b'.' | b'0'..=b'9');
+            if class & PLAIN == 0 && !is_dot {
                 break;
             }
+            self.at += 1;
         }
         start < self.at
     }
