@@ -283,9 +283,7 @@ impl Work {
                 Partial::take(&mut self.partial, inbox, passed);
                 continue;
             }
-            if self.ledger.streams() {
-                *passed += frame::run(&inbox[*passed..], is_data)?;
-            }
+            *passed += data(&self.ledger, &inbox[*passed..])?;
             let rest = &inbox[*passed..];
             let Some(header) = Header::peek(rest)? else { return Ok(None) };
             let frame_bytes = header.frame_bytes();
@@ -351,8 +349,12 @@ impl Work {
     }
 }
 
-fn is_data(header: Header) -> bool {
-    matches!(header.tag, reply::DATA_ROW | reply::COPY_DATA)
+/// The bytes of whole rows, or pieces of COPY data, at the front, if they are the client's.
+fn data(ledger: &Ledger, rest: &[u8]) -> Result<usize, FrameError> {
+    match ledger.streams() {
+        true => frame::run(rest, |header| matches!(header.tag, reply::DATA_ROW | reply::COPY_DATA)),
+        false => Ok(0),
+    }
 }
 
 /// By whatever path a client has reached such a value (a function, a text that was not parsed):
