@@ -125,3 +125,35 @@ async fn cancels_that_a_shard_never_takes() {
     }
     veneer.assert_alive();
 }
+
+/// Those of one session go to the shard one after the other: together they would keep it from its
+/// next query, and load the shard with as many connections.
+#[tokio::test]
+async fn one_cancel_at_a_time() {
+    let cancels = Arc::new(Semaphore::new(0));
+    let shard = ScriptedShard::start(Says::Nothing { cancels: cancels.clone() }).await;
+    let wanted = Wanted::default().pool_size(1);
+    let wanted = wanted.shard("shard9", shard.port).tenant(("odd", "shard9", "active"));
+    let veneer = wanted.start().await;
+    let mut wire = veneer.door("app").open().await;
+    assert!(wire.query("SELECT c FROM odd.t").await.contains("DataRow one"));
+    wire.send(&query("SELECT misbehave FROM odd.t")).await;
+    let deadline = Instant::now() + Duration::from_secs(8);
+    let mut sockets = Vec::new();
+    while shard.connections() < 2 {
+        assert!(Instant::now() < deadline, "no cancel gets there");
+        sockets.push(cancel(&veneer, &key(&wire)).await);
+        sleep(Duration::from_millis(50)).await;
+    }
+    for _ in 0..3 {
+        sockets.push(cancel(&veneer, &key(&wire)).await);
+    }
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(shard.connections(), 2, "the session's own, and one cancel");
+    cancels.add_permits(sockets.len());
+    for mut socket in sockets {
+        let closed = timeout(Duration::from_secs(8), socket.read_u8()).await.expect("it is closed");
+        assert!(closed.is_err());
+    }
+    veneer.assert_alive();
+}
