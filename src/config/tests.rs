@@ -191,3 +191,16 @@ listen: 0.0.0.0:1
         &format!("{OTHER_DATABASE}{USER_MISTAKES}"),
     );
 }
+
+#[test]
+fn workers() {
+    let count = |text: &str| {
+        let mut mistakes = Mistakes::new(Path::new("v.yaml"));
+        let config = Config::parse(Path::new("v.yaml"), text, &mut mistakes);
+        mistakes.unless_errors(config.server.workers.count().get()).expect("no mistakes")
+    };
+    assert_eq!(count("limits: { workers: 3 }"), 3);
+    assert_eq!(count("limits: { workers: auto }"), count(""));
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(count(""), (processors / 2).max(1));
+}

@@ -3,8 +3,6 @@
 pub mod line;
 mod slot;
 
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -63,53 +61,10 @@ pub enum PoolError {
 }
 
 /// Where a backend belongs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     address: Address,
     role: RoleName,
-}
-
-/// A key, or what would make one: to look a pool up, nothing is copied.
-trait Belongs {
-    fn parts(&self) -> (&Address, &RoleName);
-}
-
-impl Belongs for Key {
-    fn parts(&self) -> (&Address, &RoleName) {
-        (&self.address, &self.role)
-    }
-}
-
-impl Belongs for (&Address, &RoleName) {
-    fn parts(&self) -> (&Address, &RoleName) {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn Belongs + 'a> for Key {
-    fn borrow(&self) -> &(dyn Belongs + 'a) {
-        self
-    }
-}
-
-impl PartialEq for dyn Belongs + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl Eq for dyn Belongs + '_ {}
-
-impl Hash for dyn Belongs + '_ {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
-    }
 }
 
 /// Every pool, made when it is first asked.
@@ -137,11 +92,10 @@ impl Pools {
     }
 
     pub fn pool(&self, shard: &Shard, login: &BackendLogin) -> Arc<Pool> {
-        let parts: &dyn Belongs = &(&shard.address, &login.role);
-        if let Some(pool) = self.pools.get(parts) {
+        let key = Key { address: shard.address.clone(), role: login.role.clone() };
+        if let Some(pool) = self.pools.get(&key) {
             return pool.clone();
         }
-        let key = Key { address: shard.address.clone(), role: login.role.clone() };
         let make = || Arc::new(Pool::new(shard, login, &self.settings));
         self.pools.entry(key).or_insert_with(make).clone()
     }
